@@ -1,0 +1,1 @@
+#include <flatland/dr/event.h>

@@ -1,0 +1,58 @@
+// What a routine reports while it works. The library never prints.
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace flatland {
+
+struct LossComponent {
+  std::string name;
+  double value = 0;  // weighted, summed over the epoch's batches
+};
+
+struct Event {
+  enum class Kind { stage_started, stage_finished, phase_started, epoch_finished, phase_finished, warning };
+  Kind kind = Kind::warning;
+  std::string text;     // stage: "computing global relations 'rel'"; phase: its name; warning: the sentence
+  double seconds = 0;   // stage_finished, phase_finished: how long it took; epoch_finished: since phase start
+  int epoch = 0;        // epoch_finished: epochs done so far
+  int epochs = 0;       // of so many
+  bool report = false;  // epoch_finished: due by the phase's report_interval (and for the first and last)
+  double loss = 0;      // summed over the epoch's batches
+  std::vector<LossComponent> components;
+};
+
+// Listeners return nothing, or a bool: false asks the routine to stop after this epoch.
+class Listener {
+ public:
+  Listener() = default;
+  template <class F>
+  requires std::is_invocable_v<F&, const Event&> Listener(F f)
+      : call_([f = std::move(f)](const Event& event) mutable {
+          if constexpr (std::is_same_v<std::invoke_result_t<F&, const Event&>, bool>) {
+            return f(event);
+          } else {
+            f(event);
+            return true;
+          }
+        }) {}
+
+  bool operator()(const Event& event) const { return !call_ || call_(event); }
+  explicit operator bool() const { return static_cast<bool>(call_); }
+
+ private:
+  std::function<bool(const Event&)> call_;
+};
+
+// Ready-made listeners. The stream must outlive the routine.
+Listener log_to(std::ostream& out);          // a line a stage, reported epoch and warning, with the time
+Listener progress_to(std::ostream& out);     // one line, rewritten in place; for terminals
+Listener csv_history_to(std::ostream& out);  // phase,epoch,loss,<components>
+Listener all_of(std::vector<Listener> listeners);
+
+}  // namespace flatland

@@ -1,0 +1,119 @@
+// Losses: anything that makes one differentiable value out of a model, a batch and relations.
+#pragma once
+
+#include <flatland/dr/relations.h>
+#include <flatland/models/model.h>
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace flatland {
+
+// One batch as a loss sees it. Tensors are on the model's device.
+struct Batch {
+  const std::vector<std::pair<std::string, Tensor>>* entries =
+      nullptr;                                           // the data set's rows of this batch, by key
+  Tensor index;                                          // int64 (B): item numbers
+  const Tensor& operator[](std::string_view key) const;  // Error: unknown key
+};
+
+// What a loss is given. Embeddings are computed once a step and shared by all losses of a compound.
+class LossInput {
+ public:
+  Model& model;
+  const Batch& batch;
+  const RelationDataMap& global_relations;
+  const RelationMap& batch_relations;
+  const RelationContext& context;
+
+  const RelationData& global(std::string_view key) const;  // Error: unknown key
+  const Relation& batch_relation(std::string_view key) const;
+  Tensor embed() const;  // model.embed(batch["main"]), once a step
+
+  mutable Tensor embedding_ = {};
+  // Parts of a compound loss put their weighted values here.
+  mutable std::vector<std::pair<std::string, Tensor>>* components = nullptr;
+};
+
+class Loss {
+ public:
+  Loss() = default;
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, Loss> &&
+           std::is_invocable_r_v<Tensor, F&, const LossInput&>) Loss(F f)
+      : call_(std::move(f)) {}
+  Tensor operator()(const LossInput& input) const { return call_(input); }
+  explicit operator bool() const { return static_cast<bool>(call_); }
+  template <class T>
+  const T* target() const {
+    return call_.target<T>();
+  }
+
+ private:
+  std::function<Tensor(const LossInput&)> call_;
+};
+// Losses by key; a single one is stored under "loss".
+class LossMap {
+ public:
+  LossMap() = default;
+  template <class L>
+  requires(std::is_constructible_v<Loss, L> && !std::is_same_v<std::remove_cvref_t<L>, LossMap>)
+      LossMap(L loss) {
+    entries_.emplace_back("loss", Loss(std::move(loss)));
+  }
+  LossMap(std::initializer_list<std::pair<std::string, Loss>> entries) : entries_(entries) {}
+  const std::vector<std::pair<std::string, Loss>>& entries() const { return entries_; }
+  const Loss* find(std::string_view key) const;
+
+ private:
+  std::vector<std::pair<std::string, Loss>> entries_;
+};
+
+// Functions of two relations, for RelationLoss.
+struct KullbackLeiblerDiv {
+  double epsilon = 1e-7;
+  Tensor operator()(const Tensor& p, const Tensor& q) const;  // both square
+};
+struct CrossEntropyLoss {
+  double epsilon = 1e-7;
+  Tensor operator()(const Tensor& p, const Tensor& q) const;  // both flat
+};
+inline constexpr KullbackLeiblerDiv kullback_leibler_div{};
+inline constexpr CrossEntropyLoss cross_entropy_loss{};
+using RelationLossFunction = std::function<Tensor(const Tensor& p, const Tensor& q)>;
+
+// f(global relations of the batch, batch relations of its embedding).
+// KullbackLeiblerDiv of symmetric sparse relations against DifferentiablePDist [StudentT, Normalize,
+// (ToSquare)] with a fixed alpha runs as one fused kernel with the same result.
+struct RelationLoss {
+  RelationLossFunction f;
+  std::string global_key = "rel";
+  std::string batch_key = "rel";
+  bool normalize_sub = true;  // divide the batch's block by its sum
+  bool fuse = true;           // use the fused kernel where it applies
+  Tensor operator()(const LossInput& input) const;
+};
+// f(embed(x), batch[position_key]); mean squared error unless given.
+struct PositionLoss {
+  std::string position_key = "pca";
+  std::function<Tensor(const Tensor&, const Tensor&)> f = mse_loss;
+  Tensor operator()(const LossInput& input) const;
+};
+// f(classify(x), batch[label_key]); softmax cross-entropy unless given.
+struct ClassificationLoss {
+  std::string label_key = "labels";
+  std::function<Tensor(const Tensor&, const Tensor&)> f = cross_entropy;
+  Tensor operator()(const LossInput& input) const;
+};
+// Weighted sum; each weighted part is reported under its name.
+struct CompoundLoss {
+  std::vector<std::pair<std::string, Loss>> losses;
+  std::vector<double> weights = {};  // 1 each unless given
+  Tensor operator()(const LossInput& input) const;
+};
+
+}  // namespace flatland

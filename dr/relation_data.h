@@ -1,0 +1,79 @@
+// Relations between items, in the form that suits them.
+#pragma once
+
+#include <flatland/engine/relation_ops.h>
+#include <flatland/engine/tensor.h>
+
+#include <cstdint>
+#include <string_view>
+#include <variant>
+
+namespace flatland {
+
+// square: dense (N, N)          triangular: condensed upper triangle, N (N - 1) / 2, in scipy's pdist order
+// neighbor: k neighbours each   sparse: compressed rows, columns ascending     flat: one value a pair
+struct SquareRelations {
+  Tensor values;  // (N, N)
+};
+struct TriangularRelations {
+  Tensor values;  // (N (N - 1) / 2)
+  std::int64_t items = 0;
+};
+struct NeighborRelations {
+  Tensor index;   // int32 (N, k)
+  Tensor values;  // (N, k)
+};
+struct SparseRelations {
+  Tensor row_offset;  // int64 (N + 1)
+  Tensor col;         // int32 (entries)
+  Tensor values;      // (entries)
+};
+struct FlatRelations {
+  Tensor values;  // (n)
+};
+
+// A value: copying shares the tensors. Values may carry a history, so transforms are differentiable.
+class RelationData {
+ public:
+  using Form =
+      std::variant<SquareRelations, TriangularRelations, NeighborRelations, SparseRelations, FlatRelations>;
+  // Checks shapes and types, and indices to be in range.
+  RelationData(SquareRelations form);
+  RelationData(TriangularRelations form);
+  RelationData(NeighborRelations form);
+  RelationData(SparseRelations form);
+  RelationData(FlatRelations form);
+
+  const Form& form() const { return form_; }
+  template <class F>
+  const F* get_if() const {
+    return std::get_if<F>(&form_);
+  }
+  std::string_view form_name() const;
+  std::int64_t items() const;  // N; Error for flat relations
+  const Tensor& values() const;
+  // The same form with other values of the same shape.
+  RelationData with_values(Tensor values) const;
+  bool symmetric() const { return symmetric_; }
+  RelationData marked_symmetric(bool value = true) const;
+
+  // Conversions; Error naming both forms where the target cannot represent the source.
+  RelationData to_square() const;      // differentiable from triangular
+  RelationData to_triangular() const;  // takes the upper triangle
+  RelationData to_neighbor() const;  // from sparse of equal row lengths, square (all others, ascending index)
+  RelationData to_sparse() const;
+  RelationData to_flat() const;
+
+  // The dense block [index][:, index], in the order of `index` (int64 (B)); divided by its sum when
+  // normalize.
+  Tensor sub(const Tensor& index, bool normalize = false) const;
+  // The same block, sparse (from sparse relations).
+  SparseBlock sub_sparse(const Tensor& index, bool normalize = false) const;
+  RelationData to(Device device) const;
+
+ private:
+  Form form_;
+  bool symmetric_ = false;
+};
+
+}  // namespace flatland

@@ -1,0 +1,102 @@
+// Relations: how pairwise quantities come out of data.
+#pragma once
+
+#include <flatland/dr/transforms.h>
+#include <flatland/kernels/metric.h>
+
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace flatland {
+
+// A metric by name, or a user's function of two rows (slower, CPU, not differentiable; symmetric).
+using UserMetric = std::function<double(std::span<const float>, std::span<const float>)>;
+
+// --- global relations: computed once from the data (N, D) ---
+// Given relations; checked for shape, finiteness and range.
+struct Precomputed {
+  RelationData relations;
+  std::vector<Transform> transforms = {};
+  RelationData operator()(const Tensor& data, const RelationContext& context) const;
+};
+// All pairwise distances, triangular.
+struct PDist {
+  Metric metric = {};
+  std::vector<Transform> transforms = {};
+  RelationData operator()(const Tensor& data, const RelationContext& context) const;
+};
+// Distances to the nearest neighbours, self excluded. n_neighbors 0: what the transforms need (3 perplexity,
+// or n_neighbors of a connectivity transform), else 5 % of N; never more than N - 1. A given number that is
+// smaller than a transform needs is raised, with a warning.
+struct NeighborBasedPDist {
+  std::int64_t n_neighbors = 0;
+  Metric metric = {};
+  std::vector<Transform> transforms = {};
+  RelationData operator()(const Tensor& data, const RelationContext& context) const;
+};
+
+// --- batch relations: computed each step from the batch's embedding, differentiable ---
+// Pairwise distances of the rows of (B, d), triangular.
+struct DifferentiablePDist {
+  Metric metric = {};
+  std::vector<Transform> transforms = {};
+  RelationData operator()(const Tensor& embedding, const RelationContext& context) const;
+};
+// Distances of given pairs: (2, n, d) -> flat.
+struct DistsFromTo {
+  Metric metric = {};
+  std::vector<Transform> transforms = {};
+  RelationData operator()(const Tensor& pairs, const RelationContext& context) const;
+};
+
+// Anything callable with a tensor that gives relation data is a relation.
+class Relation {
+ public:
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, Relation> &&
+           (std::is_invocable_r_v<RelationData, F&, const Tensor&, const RelationContext&> ||
+            std::is_invocable_r_v<RelationData, F&, const Tensor&>)) Relation(F f) {
+    if constexpr (std::is_invocable_r_v<RelationData, F&, const Tensor&, const RelationContext&>) {
+      call_ = std::move(f);
+    } else {
+      call_ = [f = std::move(f)](const Tensor& data, const RelationContext&) mutable { return f(data); };
+    }
+  }
+  RelationData operator()(const Tensor& data, const RelationContext& context = {}) const {
+    return call_(data, context);
+  }
+  template <class T>
+  const T* target() const {
+    return call_.target<T>();
+  }
+
+ private:
+  std::function<RelationData(const Tensor&, const RelationContext&)> call_;
+};
+
+// Relations by key; a single one is stored under "rel".
+class RelationMap {
+ public:
+  RelationMap() = default;
+  template <class R>
+  requires(std::is_constructible_v<Relation, R> && !std::is_same_v<std::remove_cvref_t<R>, RelationMap>)
+      RelationMap(R relation) {
+    entries_.emplace_back("rel", Relation(std::move(relation)));
+  }
+  RelationMap(std::initializer_list<std::pair<std::string, Relation>> entries) : entries_(entries) {}
+  const std::vector<std::pair<std::string, Relation>>& entries() const { return entries_; }
+  const Relation* find(std::string_view key) const;
+
+ private:
+  std::vector<std::pair<std::string, Relation>> entries_;
+};
+
+// Computed relations by key; can be kept and given to another routine.
+using RelationDataMap = std::vector<std::pair<std::string, RelationData>>;
+
+}  // namespace flatland

@@ -1,0 +1,47 @@
+// Training phases.
+#pragma once
+
+#include <flatland/engine/optim.h>
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace flatland {
+
+using OptimizerRecipe = std::variant<Adam, SGD>;
+
+// Every item once an epoch, in a new order each epoch; the last batch may be short.
+enum class Sampling { standard };
+
+// The learning rate over a phase: constant, or falling from learning_rate to final_fraction of it along half
+// a cosine over all steps.
+struct LearningRateSchedule {
+  enum class Kind { constant, cosine };
+  Kind kind = Kind::constant;
+  double final_fraction = 0;
+};
+
+struct TrainingPhase {
+  std::string name = "";
+  int epochs = 5;
+  std::int64_t batch_size = 50;         // larger than N: all items
+  std::int64_t batches_per_epoch = -1;  // -1: all items once
+  Sampling sampling = Sampling::standard;
+  std::vector<std::string> loss_keys = {"loss"};
+  std::vector<double> loss_weights = {};  // 1 each unless given
+  OptimizerRecipe optimizer = Adam{};
+  double learning_rate = 0.01;
+  LearningRateSchedule schedule = {};
+  int report_interval = 5;
+};
+
+// What happened in a phase, an entry an epoch.
+struct PhaseHistory {
+  std::string name;
+  std::vector<double> loss;
+  std::vector<std::pair<std::string, std::vector<double>>> components;  // weighted, by loss key
+};
+
+}  // namespace flatland

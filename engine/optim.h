@@ -1,0 +1,46 @@
+// Optimizers: one kernel updates all parameters. PyTorch's rules and defaults.
+#pragma once
+
+#include <flatland/engine/module.h>
+#include <flatland/kernels/optimizer.h>
+
+#include <memory>
+#include <vector>
+
+namespace flatland {
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  void zero_grad();
+  // Parameters without a gradient are left as they are.
+  virtual void step() = 0;
+  double learning_rate() const { return learning_rate_; }
+  void set_learning_rate(double lr) { learning_rate_ = lr; }
+  std::int64_t steps() const { return steps_; }
+
+ protected:
+  Optimizer(std::vector<Tensor> parameters, double lr);
+  std::vector<Tensor> parameters_;
+  double learning_rate_;
+  std::int64_t steps_ = 0;
+};
+
+struct SGD {
+  double momentum = 0;
+  double dampening = 0;
+  double weight_decay = 0;
+  bool nesterov = false;
+};
+struct Adam {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0;
+};
+
+// Recipes are values; this makes the thing that runs.
+std::unique_ptr<Optimizer> make_optimizer(const SGD& recipe, std::vector<Tensor> parameters, double lr);
+std::unique_ptr<Optimizer> make_optimizer(const Adam& recipe, std::vector<Tensor> parameters, double lr);
+
+}  // namespace flatland

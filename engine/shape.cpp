@@ -1,0 +1,1 @@
+#include <flatland/engine/shape.h>

@@ -1,0 +1,40 @@
+// Losses between relations of the input and of the embedding.
+#pragma once
+
+#include <flatland/kernels/exec.h>
+#include <flatland/kernels/sparse.h>
+#include <flatland/kernels/view.h>
+
+namespace flatland::kernels {
+
+// Returns sum over i != j of p (log(p + eps) - log(q + eps)) / N.   p, q (N, N)
+// The diagonal is left out. Float terms are added in double.
+template <class T>
+T kl_divergence(const Exec& exec, double eps, In<T> p, MatView<const T> q);
+// dq = -g p / (q + eps) / N, dp = g (log(p + eps) + p / (p + eps) - log(q + eps)) / N off the diagonal, 0 on
+// it.
+//   a view without data is skipped
+template <class T>
+void kl_divergence_backward(const Exec& exec, double eps, T g, In<T> p, In<T> q, Out<T> dq, Out<T> dp);
+
+// UMAP's: sum -p log clamp(q, eps, 1) - (1 - p) log clamp(1 - q, eps, 1), divided by n.   p, q (n)
+template <class T>
+T fuzzy_cross_entropy(const Exec& exec, double eps, InSpan<T> p, std::span<const T> q);
+// dq; a clamped term has no gradient.
+template <class T>
+void fuzzy_cross_entropy_backward(const Exec& exec, double eps, T g, InSpan<T> p, InSpan<T> q, OutSpan<T> dq);
+
+// The whole t-SNE objective in one go: Student-t similarities of all pairs of the embedding, normalised to
+// sum 1 over i != j, KL divergence to p, and its gradient; equal to student_t, normalise and kl_divergence
+// composed.
+//   y (N, d)   p (N, N) symmetric, sparse rows; entries on the diagonal are ignored   dy (N, d) or no data
+// Returns the loss. Neither Q nor any other N x N array is stored: memory O(N d).
+//   cost           composed           fused
+//   flop a pair    about 60           about 10 + 2 d
+//   bytes a pair   14 sizeof(T)       0
+// log is taken at the stored entries of p only (a zero entry adds nothing to the loss).
+template <class T>
+T kl_student_t(const Exec& exec, double alpha, double eps, MatView<const T> y, const SparseRows<T>& p,
+               Out<T> dy);
+
+}  // namespace flatland::kernels

@@ -1,0 +1,93 @@
+#include <flatland/kernels/exec.h>
+
+#include <algorithm>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace flatland {
+
+std::string_view name(Device device) {
+  return device == Device::cpu ? "cpu" : "cuda";
+}
+
+Device best_device() {
+  return Device::cpu;
+}
+
+namespace kernels {
+
+namespace {
+constexpr std::size_t k_alignment = 64;
+constexpr std::size_t k_first_chunk = std::size_t{1} << 16;
+
+struct Chunk {
+  std::byte* data;
+  std::size_t size;
+};
+}  // namespace
+
+// Chunks never move while something lives in them. Once all is given back, several chunks become one that
+// holds their total, so that the next round needs one chunk only.
+struct Scratch::Impl {
+  std::vector<Chunk> chunks;
+  std::size_t used = 0;       // position in the concatenation of all chunks
+  std::size_t last_base = 0;  // where the last chunk begins in it
+
+  void add_chunk(std::size_t size) {
+    chunks.push_back({static_cast<std::byte*>(::operator new (size, std::align_val_t{k_alignment})), size});
+  }
+  void free_chunks() {
+    for (const Chunk& chunk : chunks) ::operator delete (chunk.data, std::align_val_t{k_alignment});
+    chunks.clear();
+  }
+};
+
+Scratch::Scratch() : impl_(std::make_unique<Impl>()) {}
+Scratch::~Scratch() {
+  impl_->free_chunks();
+}
+
+void* Scratch::take(std::size_t bytes) {
+  Impl& s = *impl_;
+  const std::size_t rounded = (bytes + k_alignment - 1) / k_alignment * k_alignment;
+  if (s.chunks.empty() || s.used - s.last_base + rounded > s.chunks.back().size) {
+    const std::size_t base = s.chunks.empty() ? 0 : s.last_base + s.chunks.back().size;
+    s.add_chunk(std::max({rounded, k_first_chunk, base}));
+    s.last_base = base;
+    s.used = base;
+  }
+  void* block = s.chunks.back().data + (s.used - s.last_base);
+  s.used += rounded;
+  return block;
+}
+
+std::size_t Scratch::mark() const {
+  return impl_->used;
+}
+
+void Scratch::release(std::size_t mark) {
+  Impl& s = *impl_;
+  if (mark == 0 && s.chunks.size() > 1) {
+    const std::size_t total = s.last_base + s.chunks.back().size;
+    s.free_chunks();
+    s.last_base = 0;
+    s.add_chunk(total);
+  }
+  // A mark inside an earlier chunk: the last chunk stays in use from its beginning.
+  s.used = std::max(mark, s.last_base);
+}
+
+Exec::Exec(Device device, int threads)
+    : device_(device),
+      threads_(threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
+      scratch_(std::make_unique<Scratch>()) {
+  FLATLAND_CHECK(threads >= 0, "Exec: ", threads, " threads; give 1 or more, or 0 for all the machine has");
+  FLATLAND_CHECK(device == Device::cpu, "Exec: this build has no CUDA; use device cpu");
+}
+Exec::~Exec() = default;
+Exec::Exec(Exec&&) noexcept = default;
+Exec& Exec::operator=(Exec&&) noexcept = default;
+
+}  // namespace kernels
+}  // namespace flatland

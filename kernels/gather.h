@@ -1,0 +1,21 @@
+// Rows by index.
+#pragma once
+
+#include <flatland/kernels/exec.h>
+#include <flatland/kernels/view.h>
+
+#include <cstdint>
+
+namespace flatland::kernels {
+
+// y[i,:] = x[index[i],:].   x (N, M)   index (B), each in [0, N), else Error naming the position   y (B, M)
+template <class T>
+void gather_rows(const Exec& exec, MatView<const T> x, std::span<const std::int64_t> index, Out<T> y);
+
+// x[index[i],:] += y[i,:], repeated indices in ascending order of i (the same bits for any number of
+// threads).
+//   y (B, M)   index (B)   x (N, M)
+template <class T>
+void scatter_add_rows(const Exec& exec, MatView<const T> y, std::span<const std::int64_t> index, Out<T> x);
+
+}  // namespace flatland::kernels

@@ -1,0 +1,26 @@
+// Matrix products of small networks, with bias and activation fused in.
+#pragma once
+
+#include <flatland/kernels/activation.h>
+#include <flatland/kernels/exec.h>
+#include <flatland/kernels/view.h>
+
+namespace flatland::kernels {
+
+enum class Transpose { none, a, b };
+
+// c = op(a) op(b), or c += op(a) op(b) with accumulate.
+//   none: a (M, K)  b (K, N)      a: a (K, M)  b (K, N)      b: a (M, K)  b (N, K)      c (M, N)
+// Cost: 2MNK flop. c aliases neither a nor b. K = 0 gives zeros (or leaves c).
+// Deterministic: each c[i,j] is one chain of fused multiply-adds over ascending k, whatever M, N, the
+// position of the row and the number of threads; so a row alone has the bits it has inside a batch.
+template <class T>
+void matmul(const Exec& exec, Transpose transpose, In<T> a, In<T> b, MatView<T> c, bool accumulate = false);
+
+// y = activation(x w^T + bias), the forward pass of a layer.
+//   x (N, D)   w (M, D)   bias (M) or empty   y (N, M)
+// Cost: 2NMD flop. y aliases no input. Deterministic as matmul.
+template <class T>
+void linear(const Exec& exec, In<T> x, In<T> w, InSpan<T> bias, const Activation& activation, MatView<T> y);
+
+}  // namespace flatland::kernels

@@ -1,0 +1,69 @@
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+// 2011). A draw is a function of (seed, stream, index) alone, so it is the same for any number of threads and
+// any device.
+#pragma once
+
+#include <flatland/kernels/exec.h>
+#include <flatland/kernels/hd.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+namespace flatland::kernels {
+
+// The block cipher: ten rounds over a 128-bit counter with a 64-bit key.
+FLATLAND_HD std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                                    std::array<std::uint32_t, 2> key) {
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t a = std::uint64_t{0xD2511F53u} * counter[0];
+    const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * counter[2];
+    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
+               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
+    key = {key[0] + 0x9E3779B9u, key[1] + 0xBB67AE85u};
+  }
+  return counter;
+}
+
+// A seed and a stream number name one endless sequence of draws. Draw `index` takes counter (index, stream).
+struct RandomStream {
+  std::uint64_t seed = 0;
+  std::uint64_t stream = 0;
+
+  // 128 random bits of draw `index`.
+  FLATLAND_HD std::array<std::uint32_t, 4> bits(std::uint64_t index) const {
+    return philox4x32({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
+                       static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
+                      {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+  }
+  FLATLAND_HD std::uint64_t bits64(std::uint64_t index) const {
+    const std::array<std::uint32_t, 4> b = bits(index);
+    return std::uint64_t{b[1]} << 32 | b[0];
+  }
+  // Uniform in [0, 1), 53 bits.
+  FLATLAND_HD double uniform(std::uint64_t index) const {
+    return static_cast<double>(bits64(index) >> 11) * 0x1p-53;
+  }
+  // Uniform integer in [0, n), n > 0: the high half of a 64 x 64 bit product (bias below n / 2^64).
+  FLATLAND_HD std::uint64_t below(std::uint64_t index, std::uint64_t n) const {
+    const std::uint64_t x = bits64(index);
+    const std::uint64_t xl = x & 0xffffffffu, xh = x >> 32, nl = n & 0xffffffffu, nh = n >> 32;
+    const std::uint64_t mid = xh * nl + ((xl * nl) >> 32);
+    return xh * nh + (mid >> 32) + ((xl * nh + (mid & 0xffffffffu)) >> 32);
+  }
+};
+
+// y[i] = low + (high - low) u_i with the draws first, first + 1, ... of the stream.
+template <class T>
+void fill_uniform(const Exec& exec, RandomStream random, double low, double high, std::span<T> y,
+                  std::uint64_t first = 0);
+// y[i] normal with the given mean and deviation (Box-Muller, one draw a value).
+template <class T>
+void fill_normal(const Exec& exec, RandomStream random, double mean, double deviation, std::span<T> y,
+                 std::uint64_t first = 0);
+// A random permutation of 0..n-1: sorts by 64 random bits a position, ties by position, so that any device
+// finds the same one. Draws first .. first + n - 1 of the stream.
+void random_permutation(const Exec& exec, RandomStream random, std::span<std::int64_t> permutation,
+                        std::uint64_t first = 0);
+
+}  // namespace flatland::kernels

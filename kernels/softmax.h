@@ -1,0 +1,30 @@
+// Softmax over rows and its cross-entropy with class numbers.
+#pragma once
+
+#include <flatland/kernels/exec.h>
+#include <flatland/kernels/view.h>
+
+#include <cstdint>
+
+namespace flatland::kernels {
+
+// y[i,:] = softmax(x[i,:]), or its logarithm; shifted by the row's maximum, so it never overflows.
+//   x, y (N, M)   y may be x.
+template <class T>
+void softmax_rows(const Exec& exec, In<T> x, MatView<T> y);
+template <class T>
+void log_softmax_rows(const Exec& exec, In<T> x, MatView<T> y);
+
+// dx = y * (dy - sum_j y dy) for softmax, dx = dy - exp(y) sum_j dy for its logarithm.   all (N, M); dx may
+// be dy.
+template <class T>
+void softmax_rows_backward(const Exec& exec, In<T> y, In<T> dy, MatView<T> dx);
+template <class T>
+void log_softmax_rows_backward(const Exec& exec, In<T> y, In<T> dy, MatView<T> dx);
+
+// Returns (1/N) sum_i -log softmax(x[i,:])[label[i]] and writes its gradient dx = (softmax(x) - onehot) / N.
+//   x (N, M)   label (N), each in [0, M), else Error naming the row   dx (N, M), or no data to skip it
+template <class T>
+T softmax_cross_entropy(const Exec& exec, MatView<const T> x, std::span<const std::int64_t> label, Out<T> dx);
+
+}  // namespace flatland::kernels

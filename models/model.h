@@ -1,0 +1,42 @@
+// The interface between networks and routines.
+#pragma once
+
+#include <flatland/engine/module.h>
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace flatland {
+
+// A network with named roles. A routine calls the role that a loss needs; a model defines those it has.
+class Model : public Module {
+ public:
+  virtual Tensor embed(const Tensor& x) const;   // (N, D) -> (N, d); default: encode
+  virtual Tensor encode(const Tensor& x) const;  // default: Error naming the role and the model
+  virtual Tensor decode(const Tensor& z) const;
+  virtual Tensor classify(const Tensor& x) const;  // (N, D) -> logits (N, classes)
+  virtual std::string name() const = 0;
+  // Input columns; -1 when any will do.
+  virtual std::int64_t in_dim() const = 0;
+};
+
+// A shared model; made from any model by moving it in, so that recipes read .model =
+// FullyConnectedEmbedder({...}).
+class ModelHandle {
+ public:
+  ModelHandle() = default;
+  ModelHandle(std::shared_ptr<Model> model) : model_(std::move(model)) {}
+  template <class M>
+  requires std::is_base_of_v<Model, std::remove_cvref_t<M>> ModelHandle(M&& model)
+      : model_(std::make_shared<std::remove_cvref_t<M>>(std::forward<M>(model))) {}
+
+  Model* operator->() const { return model_.get(); }
+  Model& operator*() const { return *model_; }
+  explicit operator bool() const { return model_ != nullptr; }
+
+ private:
+  std::shared_ptr<Model> model_;
+};
+
+}  // namespace flatland
