@@ -5,8 +5,8 @@
 
 #include <flatland/kernels/hd.h>
 #include <flatland/kernels/isa.h>
+#include <flatland/kernels/primitives.h>
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #if defined(__x86_64__)
@@ -66,36 +66,155 @@ FLATLAND_HD Vec<T, I> broadcast(T x) {
 // The first n < lanes values; the other lanes are `fill` on load and untouched on store.
 template <Isa I, class T>
 FLATLAND_HD Vec<T, I> load_first(const T* p, std::int64_t n, T fill = 0) {
+#if defined(__AVX512F__)
+  if constexpr (I == Isa::v4) {
+    const Vec<T, I> rest = broadcast<I>(fill);
+    if constexpr (sizeof(T) == 4)
+      return (Vec<T, I>)_mm512_mask_loadu_ps((__m512)rest, __mmask16((1u << n) - 1), p);
+    else
+      return (Vec<T, I>)_mm512_mask_loadu_pd((__m512d)rest, __mmask8((1u << n) - 1), p);
+  }
+#endif
   T lane[lanes<T, I>];
   for (int i = 0; i < lanes<T, I>; ++i) lane[i] = i < n ? p[i] : fill;
   return load<I>(lane);
 }
 template <Isa I, class T>
 FLATLAND_HD void store_first(T* p, Vec<T, I> v, std::int64_t n) {
+#if defined(__AVX512F__)
+  if constexpr (I == Isa::v4 && sizeof(T) == 4) {
+    return _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)v);
+  } else if constexpr (I == Isa::v4) {
+    return _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), (__m512d)v);
+  }
+#endif
+  T lane[lanes<T, I>];
+  store<I>(lane, v);
   for (int i = 0; i < lanes<T, I>; ++i)
-    if (i < n) p[i] = v[i];
+    if (i < n) p[i] = lane[i];
 }
 
+// The vector twins of primitives.h.
+template <class V>
+concept Vector = !std::is_arithmetic_v<V> && requires(V v) {
+  { v[0] + v[0] } -> std::floating_point;
+  v < v;
+};
+
+template <Vector V>
+FLATLAND_HD V splat(scalar_of<V> x) {
+  return x - V{};
+}
 // a * b + c, rounded once where the level has FMA.
-template <Isa I>
-FLATLAND_HD Vec<float, I> fma(Vec<float, I> a, Vec<float, I> b, Vec<float, I> c) {
+template <Vector V>
+FLATLAND_HD V fma(V a, std::type_identity_t<V> b, std::type_identity_t<V> c) {
+  [[maybe_unused]] constexpr bool single = sizeof(scalar_of<V>) == 4;
 #if defined(__AVX512F__)
-  if constexpr (I == Isa::v4) return (Vec<float, I>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  if constexpr (sizeof(V) == 64) {
+    if constexpr (single)
+      return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+    else
+      return (V)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+  }
 #endif
 #if defined(__FMA__)
-  if constexpr (I == Isa::v3) return (Vec<float, I>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  if constexpr (sizeof(V) == 32) {
+    if constexpr (single)
+      return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+    else
+      return (V)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+  }
 #endif
   return a * b + c;
+}
+template <Isa I>
+FLATLAND_HD Vec<float, I> fma(Vec<float, I> a, Vec<float, I> b, Vec<float, I> c) {
+  return kernels::fma(a, b, c);
 }
 template <Isa I>
 FLATLAND_HD Vec<double, I> fma(Vec<double, I> a, Vec<double, I> b, Vec<double, I> c) {
+  return kernels::fma(a, b, c);
+}
+template <Vector V>
+FLATLAND_HD V sqrt(V x) {
+  [[maybe_unused]] constexpr bool single = sizeof(scalar_of<V>) == 4;
 #if defined(__AVX512F__)
-  if constexpr (I == Isa::v4) return (Vec<double, I>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+  if constexpr (sizeof(V) == 64) {
+    if constexpr (single)
+      return (V)_mm512_maskz_sqrt_ps(__mmask16(-1), (__m512)x);
+    else
+      return (V)_mm512_maskz_sqrt_pd(__mmask8(-1), (__m512d)x);
+  }
 #endif
-#if defined(__FMA__)
-  if constexpr (I == Isa::v3) return (Vec<double, I>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#if defined(__AVX__)
+  if constexpr (sizeof(V) == 32) {
+    if constexpr (single)
+      return (V)_mm256_sqrt_ps((__m256)x);
+    else
+      return (V)_mm256_sqrt_pd((__m256d)x);
+  }
 #endif
-  return a * b + c;
+#if defined(__SSE2__)
+  if constexpr (sizeof(V) == 16) {
+    if constexpr (single)
+      return (V)_mm_sqrt_ps((__m128)x);
+    else
+      return (V)_mm_sqrt_pd((__m128d)x);
+  }
+#endif
+  V y{};
+  for (unsigned i = 0; i < sizeof(V) / sizeof(x[0]); ++i) y[i] = kernels::sqrt(scalar_of<V>(x[i]));
+  return y;
+}
+// condition ? yes : no, lane by lane; both sides are evaluated.
+template <Vector V>
+FLATLAND_HD V select(mask_of<V> condition, V yes, std::type_identity_t<V> no) {
+  return condition ? yes : no;
+}
+template <Vector V>
+FLATLAND_HD V select(mask_of<V> condition, V yes, scalar_of<V> no) {
+  return condition ? yes : splat<V>(no);
+}
+template <Vector V>
+FLATLAND_HD V select(mask_of<V> condition, scalar_of<V> yes, V no) {
+  return condition ? splat<V>(yes) : no;
+}
+template <Vector V>
+FLATLAND_HD bits_of<V> to_bits(V x) {
+  return (bits_of<V>)x;
+}
+template <Vector V>
+FLATLAND_HD V from_bits(bits_of<V> x) {
+  return (V)x;
+}
+#if defined(__AVX512F__)
+// x 2^n for integral n. (maskz: gcc 12 takes the plain intrinsics for reads of uninitialised values.)
+template <Vector V>
+requires(sizeof(V) == 64) FLATLAND_HD V scalef(V x, V n) {
+  if constexpr (sizeof(scalar_of<V>) == 4)
+    return (V)_mm512_maskz_scalef_ps(__mmask16(-1), (__m512)x, (__m512)n);
+  else
+    return (V)_mm512_maskz_scalef_pd(__mmask8(-1), (__m512d)x, (__m512d)n);
+}
+#endif
+// The signs of a comparison's lanes as bits 0, 1, ...: mask_bits(a < b) != 0 asks for any.
+template <Isa I, class T>
+FLATLAND_HD unsigned mask_bits(IntVec<T, I> mask) {
+#if defined(__AVX512DQ__)
+  if constexpr (I == Isa::v4 && sizeof(T) == 4) return _mm512_movepi32_mask((__m512i)mask);
+  if constexpr (I == Isa::v4 && sizeof(T) == 8) return _mm512_movepi64_mask((__m512i)mask);
+#endif
+#if defined(__AVX__)
+  if constexpr (I == Isa::v3 && sizeof(T) == 4) return unsigned(_mm256_movemask_ps((__m256)mask));
+  if constexpr (I == Isa::v3 && sizeof(T) == 8) return unsigned(_mm256_movemask_pd((__m256d)mask));
+#endif
+#if defined(__SSE2__)
+  if constexpr (I == Isa::v1 && sizeof(T) == 4) return unsigned(_mm_movemask_ps((__m128)mask));
+  if constexpr (I == Isa::v1 && sizeof(T) == 8) return unsigned(_mm_movemask_pd((__m128d)mask));
+#endif
+  unsigned bits = 0;
+  for (int i = 0; i < lanes<T, I>; ++i) bits |= mask[i] < 0 ? 1u << i : 0u;
+  return bits;
 }
 
 // Sum of the lanes, by halves: the same order at every call.
