@@ -1,0 +1,192 @@
+#include <flatland/engine/pool.h>
+
+#include <array>
+#include <bit>
+#include <mutex>
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FLATLAND_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FLATLAND_ASAN 1
+#endif
+#endif
+#ifdef FLATLAND_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace flatland {
+
+namespace {
+
+constexpr std::size_t k_alignment = 64;
+constexpr std::size_t k_linear_limit = 1024;  // multiples of 64 up to here, then four classes an octave
+constexpr int k_linear_classes = static_cast<int>(k_linear_limit / k_alignment);
+constexpr std::size_t k_largest_kept = std::size_t{256} << 20;  // larger blocks go back at once
+
+struct SizeClass {
+  int index;
+  std::size_t size;
+};
+
+// At most a quarter of a block is wasted above the linear part.
+constexpr SizeClass size_class(std::size_t bytes) {
+  const std::size_t last = bytes > 0 ? bytes - 1 : 0;
+  if (last < k_linear_limit) {
+    const std::size_t i = last / k_alignment;
+    return {static_cast<int>(i), (i + 1) * k_alignment};
+  }
+  const int octave = std::bit_width(last) - 1;
+  const std::size_t step = std::size_t{1} << (octave - 2);
+  const std::size_t quarter = (last - (std::size_t{1} << octave)) / step;
+  return {k_linear_classes + (octave - 10) * 4 + static_cast<int>(quarter),
+          (std::size_t{1} << octave) + (quarter + 1) * step};
+}
+static_assert(size_class(1024).index == 15 && size_class(1025).index == 16 && size_class(1280).size == 1280);
+static_assert(size_class(1281).size == 1536 && size_class(2048).index == 19 && size_class(2049).index == 20);
+
+constexpr int k_classes = size_class(k_largest_kept).index + 1;
+
+// Under AddressSanitizer only the bytes asked for, and only while they live, may be touched.
+void forbid([[maybe_unused]] void* p, [[maybe_unused]] std::size_t size) {
+#ifdef FLATLAND_ASAN
+  __asan_poison_memory_region(p, size);
+#endif
+}
+void permit([[maybe_unused]] void* p, [[maybe_unused]] std::size_t size) {
+#ifdef FLATLAND_ASAN
+  __asan_unpoison_memory_region(p, size);
+#endif
+}
+
+// The system's own memory of a device; the only place that asks for it.
+void* system_allocate(Device device, std::size_t size) {
+  FLATLAND_CHECK(device == Device::cpu, "memory: this build has no CUDA; use device cpu");
+  return ::operator new (size, std::align_val_t{k_alignment}, std::nothrow);
+}
+void system_free(Device, void* block) noexcept {
+  ::operator delete (block, std::align_val_t{k_alignment});
+}
+
+class Pool {
+ public:
+  explicit Pool(Device device) : device_(device) {}
+
+  void* allocate(std::size_t bytes) {
+    const SizeClass c = size_class(bytes);
+    const std::lock_guard lock(mutex_);
+    void* block = nullptr;
+    if (c.index < k_classes && !classes_[at(c)].free.empty()) {
+      block = classes_[at(c)].free.back();
+      classes_[at(c)].free.pop_back();
+      cached_ -= c.size;
+    } else {
+      block = fresh(c, bytes);
+    }
+    in_use_ += c.size;
+    permit(block, bytes);
+    return block;
+  }
+
+  void free(void* block, std::size_t bytes) noexcept {
+    const SizeClass c = size_class(bytes);
+    const std::lock_guard lock(mutex_);
+    in_use_ -= c.size;
+    if (c.index >= k_classes) {
+      permit(block, c.size);
+      return system_free(device_, block);
+    }
+    forbid(block, c.size);
+    classes_[at(c)].free.push_back(block);  // room was reserved when the block was made
+    cached_ += c.size;
+  }
+
+  std::size_t release() {
+    const std::lock_guard lock(mutex_);
+    return release_locked();
+  }
+
+  MemoryUse use() {
+    const std::lock_guard lock(mutex_);
+    return {in_use_, cached_, system_allocations_};
+  }
+
+ private:
+  struct Class {
+    std::vector<void*> free;
+    std::size_t made = 0;  // living and free blocks
+    std::size_t size = 0;
+  };
+  static std::size_t at(SizeClass c) { return static_cast<std::size_t>(c.index); }
+
+  void* fresh(SizeClass c, std::size_t bytes) {
+    if (c.index < k_classes) {
+      Class& kept = classes_[at(c)];
+      kept.size = c.size;
+      if (kept.free.capacity() < kept.made + 1) kept.free.reserve(2 * kept.made + 8);
+    }
+    void* block = system_allocate(device_, c.size);
+    if (!block) {
+      release_locked();
+      block = system_allocate(device_, c.size);
+    }
+    FLATLAND_CHECK(block, "memory: the system has no ", bytes, " bytes left (", in_use_,
+                   " are in use); use smaller batches or fewer items");
+    if (c.index < k_classes) ++classes_[at(c)].made;
+    ++system_allocations_;
+    forbid(block, c.size);
+    return block;
+  }
+
+  std::size_t release_locked() {
+    const std::size_t released = cached_;
+    for (Class& c : classes_) {
+      for (void* block : c.free) {
+        permit(block, c.size);
+        system_free(device_, block);
+      }
+      c.made -= c.free.size();
+      c.free.clear();
+    }
+    cached_ = 0;
+    return released;
+  }
+
+  Device device_;
+  std::mutex mutex_;
+  std::array<Class, k_classes> classes_;
+  std::size_t in_use_ = 0;
+  std::size_t cached_ = 0;
+  std::uint64_t system_allocations_ = 0;
+};
+
+// Never destroyed: tensors of static storage duration may outlive any order of destruction.
+Pool& pool(Device device) {
+  static Pool& cpu = *new Pool(Device::cpu);
+  static Pool& cuda = *new Pool(Device::cuda);
+  return device == Device::cpu ? cpu : cuda;
+}
+
+}  // namespace
+
+std::size_t release_cached_memory(Device device) {
+  return pool(device).release();
+}
+
+MemoryUse memory_use(Device device) {
+  return pool(device).use();
+}
+
+namespace detail {
+
+void* pool_allocate(Device device, std::size_t bytes) {
+  return pool(device).allocate(bytes);
+}
+
+void pool_free(Device device, void* block, std::size_t bytes) noexcept {
+  pool(device).free(block, bytes);
+}
+
+}  // namespace detail
+}  // namespace flatland

@@ -1,0 +1,43 @@
+// For the engine itself: the memory behind tensors, and every way of writing it that is not a kernel.
+#pragma once
+
+#include <flatland/engine/tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace flatland::detail {
+
+// A block of device memory from the pool, 64-byte aligned. Shared by reshaped and detached tensors.
+class Storage {
+ public:
+  Storage(Device device, std::size_t bytes);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  Device device() const { return device_; }
+  void* data() const { return data_; }
+
+ private:
+  Device device_;
+  std::size_t bytes_;
+  void* data_;
+};
+
+// A (rows, cols) block of values of `value_size` bytes, `ld` values a row apart.
+struct RawMatrix {
+  void* data = nullptr;
+  std::int64_t ld = 0;
+};
+
+// Copies between devices or within one.
+void copy_bytes(Device to, void* dst, Device from, const void* src, std::size_t bytes);
+// Copies a block of rows within a device.
+void copy_rows(Device device, RawMatrix dst, RawMatrix src, std::int64_t rows, std::int64_t cols,
+               std::size_t value_size);
+void fill_values(Device device, Dtype dtype, void* dst, std::int64_t n, double value);
+void convert_values(Device device, Dtype to, void* dst, Dtype from, const void* src, std::int64_t n);
+
+}  // namespace flatland::detail
