@@ -6,23 +6,48 @@
 #include <flatland/kernels/exec.h>
 #include <flatland/kernels/hd.h>
 
-#include <array>
 #include <cstdint>
 #include <span>
 
 namespace flatland::kernels {
 
-// The block cipher: ten rounds over a 128-bit counter with a 64-bit key.
-FLATLAND_HD std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
-                                                    std::array<std::uint32_t, 2> key) {
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t a = std::uint64_t{0xD2511F53u} * counter[0];
-    const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * counter[2];
-    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
-               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
-    key = {key[0] + 0x9E3779B9u, key[1] + 0xBB67AE85u};
+// 128 random bits as four words.
+struct RandomBits {
+  std::uint32_t word[4];
+  FLATLAND_HD std::uint32_t operator[](int i) const { return word[i]; }
+};
+
+namespace detail {
+// Low 32 bits of x times m, as 64 bits.
+struct PhiloxMultiply {
+  FLATLAND_HD std::uint64_t operator()(std::uint64_t x, std::uint32_t m) const {
+    return (x & 0xffffffffu) * std::uint64_t{m};
   }
-  return counter;
+};
+// Ten rounds over a counter whose four words stand in the low halves of 64-bit words (scalars, or vectors of
+// them). The high halves are ignored, and hold anything afterwards.
+template <class Word, class Multiply>
+FLATLAND_HD void philox_rounds(Word (&counter)[4], std::uint32_t key0, std::uint32_t key1,
+                               Multiply multiply) {
+  for (int round = 0; round < 10; ++round) {
+    const Word a = multiply(counter[0], 0xD2511F53u);
+    const Word b = multiply(counter[2], 0xCD9E8D57u);
+    counter[0] = (b >> 32) ^ counter[1] ^ std::uint64_t{key0};
+    counter[1] = b;
+    counter[2] = (a >> 32) ^ counter[3] ^ std::uint64_t{key1};
+    counter[3] = a;
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
+  }
+}
+}  // namespace detail
+
+// The block cipher: ten rounds over a 128-bit counter with a 64-bit key.
+FLATLAND_HD RandomBits philox4x32(RandomBits counter, std::uint32_t key0, std::uint32_t key1) {
+  std::uint64_t c[4] = {counter.word[0], counter.word[1], counter.word[2], counter.word[3]};
+  detail::philox_rounds(c, key0, key1, detail::PhiloxMultiply{});
+  return {{static_cast<std::uint32_t>(c[0]), static_cast<std::uint32_t>(c[1]),
+           static_cast<std::uint32_t>(c[2]), static_cast<std::uint32_t>(c[3])}};
 }
 
 // A seed and a stream number name one endless sequence of draws. Draw `index` takes counter (index, stream).
@@ -31,18 +56,18 @@ struct RandomStream {
   std::uint64_t stream = 0;
 
   // 128 random bits of draw `index`.
-  FLATLAND_HD std::array<std::uint32_t, 4> bits(std::uint64_t index) const {
-    return philox4x32({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
-                       static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
-                      {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+  FLATLAND_HD RandomBits bits(std::uint64_t index) const {
+    return philox4x32({{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
+                        static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)}},
+                      static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
   }
   FLATLAND_HD std::uint64_t bits64(std::uint64_t index) const {
-    const std::array<std::uint32_t, 4> b = bits(index);
-    return std::uint64_t{b[1]} << 32 | b[0];
+    const RandomBits b = bits(index);
+    return std::uint64_t{b.word[1]} << 32 | b.word[0];
   }
   // Uniform in [0, 1), 53 bits.
   FLATLAND_HD double uniform(std::uint64_t index) const {
-    return static_cast<double>(bits64(index) >> 11) * 0x1p-53;
+    return static_cast<double>(static_cast<std::int64_t>(bits64(index) >> 11)) * 0x1p-53;
   }
   // Uniform integer in [0, n), n > 0: the high half of a 64 x 64 bit product (bias below n / 2^64).
   FLATLAND_HD std::uint64_t below(std::uint64_t index, std::uint64_t n) const {
@@ -53,7 +78,8 @@ struct RandomStream {
   }
 };
 
-// y[i] = low + (high - low) u_i with the draws first, first + 1, ... of the stream.
+// y[i] = low + (high - low) u_i with the draws first, first + 1, ... of the stream; computed in double, then
+// rounded to T (so a float can be `high` itself). Error: low or high not finite.
 template <class T>
 void fill_uniform(const Exec& exec, RandomStream random, double low, double high, std::span<T> y,
                   std::uint64_t first = 0);

@@ -1,0 +1,76 @@
+#include <flatland/kernels/check.h>
+#include <flatland/kernels/gather.h>
+#include <flatland/kernels/parallel.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace flatland::kernels {
+
+namespace {
+
+constexpr std::int64_t k_tile_values = 16384;
+constexpr std::int64_t k_tile_cols = 64;
+constexpr std::int64_t k_narrow = 16;  // up to here a plain loop beats a call of memcpy
+
+void check_index(const char* who, std::span<const std::int64_t> index, std::int64_t rows) {
+  for (std::size_t i = 0; i < index.size(); ++i) {
+    FLATLAND_CHECK(index[i] >= 0 && index[i] < rows, who, ": index[", i, "] is ", index[i], " but there are ",
+                   rows, " rows; give 0 to ", rows - 1);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void gather_rows(const Exec& exec, MatView<const T> x, std::span<const std::int64_t> index, Out<T> y) {
+  FLATLAND_CHECK(y.rows == std::ssize(index) && y.cols == x.cols, "gather_rows: y is ", y, " but ",
+                 index.size(), " rows of x ", x, " were asked for; y must be (", index.size(), ", ", x.cols,
+                 ")");
+  check_index("gather_rows", index, x.rows);
+  const std::int64_t tile = std::max<std::int64_t>(1, k_tile_values / std::max<std::int64_t>(1, x.cols));
+  parallel_for(exec, ceil_div(y.rows, tile), [&](std::int64_t t, int) {
+    const std::int64_t end = std::min((t + 1) * tile, y.rows);
+    for (std::int64_t i = t * tile; i < end; ++i) {
+      const T* const from = x.row(index[static_cast<std::size_t>(i)]);
+      T* const to = y.row(i);
+      if (x.cols <= k_narrow) {
+        for (std::int64_t j = 0; j < x.cols; ++j) to[j] = from[j];
+      } else {
+        std::memcpy(to, from, static_cast<std::size_t>(x.cols) * sizeof(T));
+      }
+    }
+  });
+}
+
+// Each task owns a block of columns and walks all rows in order, so repeated indices need no care.
+template <class T>
+void scatter_add_rows(const Exec& exec, MatView<const T> y, std::span<const std::int64_t> index, Out<T> x) {
+  FLATLAND_CHECK(y.rows == std::ssize(index) && y.cols == x.cols, "scatter_add_rows: y is ", y, " for ",
+                 index.size(), " indices and x ", x, "; y must be (", index.size(), ", ", x.cols, ")");
+  check_index("scatter_add_rows", index, x.rows);
+  parallel_for(exec, ceil_div(x.cols, k_tile_cols), [&](std::int64_t t, int) {
+    const std::int64_t begin = t * k_tile_cols;
+    const std::int64_t count = std::min(k_tile_cols, x.cols - begin);
+    for (std::int64_t i = 0; i < y.rows; ++i) {
+      const T* const from = y.row(i) + begin;
+      T* const to = x.row(index[static_cast<std::size_t>(i)]) + begin;
+      for (std::int64_t j = 0; j < count; ++j) to[j] += from[j];
+    }
+  });
+}
+
+template void gather_rows<float>(const Exec&, MatView<const float>, std::span<const std::int64_t>,
+                                 Out<float>);
+template void gather_rows<double>(const Exec&, MatView<const double>, std::span<const std::int64_t>,
+                                  Out<double>);
+template void gather_rows<std::int32_t>(const Exec&, MatView<const std::int32_t>,
+                                        std::span<const std::int64_t>, Out<std::int32_t>);
+template void gather_rows<std::int64_t>(const Exec&, MatView<const std::int64_t>,
+                                        std::span<const std::int64_t>, Out<std::int64_t>);
+template void scatter_add_rows<float>(const Exec&, MatView<const float>, std::span<const std::int64_t>,
+                                      Out<float>);
+template void scatter_add_rows<double>(const Exec&, MatView<const double>, std::span<const std::int64_t>,
+                                       Out<double>);
+
+}  // namespace flatland::kernels
