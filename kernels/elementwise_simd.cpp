@@ -1,31 +1,10 @@
 #include <flatland/kernels/elementwise_simd.h>
 #include <flatland/kernels/simd.h>
+#include <flatland/kernels/vecmath.h>
 
 namespace flatland::kernels {
 
 namespace {
-
-template <Isa I, class T>
-FLATLAND_HD Vec<T, I> absolute(Vec<T, I> x) {
-  const IntVec<T, I> sign = (IntVec<T, I>)(-Vec<T, I>{});
-  return (Vec<T, I>)((IntVec<T, I>)x & ~sign);
-}
-
-FLATLAND_HD float apply_scalar(float (*f)(float), double (*)(double), float x) {
-  return f(x);
-}
-FLATLAND_HD double apply_scalar(float (*)(float), double (*f)(double), double x) {
-  return f(x);
-}
-
-template <Isa I, class T>
-FLATLAND_HD Vec<T, I> root(Vec<T, I> x) {
-  for (int k = 0; k < lanes<T, I>; ++k) {
-    x[k] = sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(x[k])))
-                          : static_cast<T>(__builtin_sqrt(static_cast<double>(x[k])));
-  }
-  return x;
-}
 
 template <Isa I, class T>
 FLATLAND_HD Vec<T, I> power(Vec<T, I> a, Vec<T, I> b) {
@@ -65,15 +44,13 @@ void unary_dense(UnaryOp op, const T* x, T* y, std::int64_t n) {
     case UnaryOp::neg:
       return map<I>(x, y, n, [](V v) { return -v; });
     case UnaryOp::exp:
-      for (std::int64_t i = 0; i < n; ++i) y[i] = apply_scalar(__builtin_expf, __builtin_exp, x[i]);
-      return;
+      return map<I>(x, y, n, [](V v) { return exp(v); });
     case UnaryOp::log:
-      for (std::int64_t i = 0; i < n; ++i) y[i] = apply_scalar(__builtin_logf, __builtin_log, x[i]);
-      return;
+      return map<I>(x, y, n, [](V v) { return log(v); });
     case UnaryOp::sqrt:
-      return map<I>(x, y, n, [](V v) { return root<I, T>(v); });
+      return map<I>(x, y, n, [](V v) { return sqrt(v); });
     case UnaryOp::abs:
-      return map<I>(x, y, n, [](V v) { return absolute<I, T>(v); });
+      return map<I>(x, y, n, [](V v) { return abs(v); });
     case UnaryOp::square:
       return map<I>(x, y, n, [](V v) { return v * v; });
     case UnaryOp::reciprocal:
