@@ -1,0 +1,196 @@
+#include <flatland/kernels/parallel.h>
+#include <flatland/kernels/sparse_simd.h>
+
+#include <algorithm>
+#include <bit>
+
+namespace flatland::kernels {
+
+namespace {
+
+constexpr std::int64_t k_row_tile = 16;
+
+// Marks the items of a block: position[index[i]] = i while it lives, -1 before and after.
+class BlockPositions {
+ public:
+  BlockPositions(const char* who, std::span<const std::int64_t> index, std::span<std::int32_t> position)
+      : index_(index), position_(position) {
+    const std::int64_t n = std::ssize(position);
+    for (std::size_t i = 0; i < index.size(); ++i) {
+      const std::int64_t item = index[i];
+      const bool inside = item >= 0 && item < n;
+      if (inside && at(item) == -1) {
+        at(item) = static_cast<std::int32_t>(i);
+        continue;
+      }
+      index_ = index.first(i);
+      restore();
+      FLATLAND_CHECK(inside, who, ": item ", item, " at ", i, " of the index, but there are ", n, " items");
+      detail::fail(
+          who, ": item ", item, " at ", i,
+          " of the index comes twice, or position does not hold -1 everywhere; the items must be distinct");
+    }
+  }
+  ~BlockPositions() { restore(); }
+  BlockPositions(const BlockPositions&) = delete;
+  BlockPositions& operator=(const BlockPositions&) = delete;
+
+ private:
+  std::int32_t& at(std::int64_t item) { return position_[static_cast<std::size_t>(item)]; }
+  void restore() {
+    for (const std::int64_t item : index_) at(item) = -1;
+  }
+
+  std::span<const std::int64_t> index_;
+  std::span<std::int32_t> position_;
+};
+
+// The entries of one row of a block: block columns in the order of the items' own columns, and values.
+template <class T>
+struct BlockRow {
+  std::int32_t* col;
+  T* value;
+  std::int64_t size;
+};
+
+// Finds the entries of every row of the block, then calls emit(i, row, thread) for each; the values are
+// divided by their sum before when `normalize`. Returns the sum: rows in their order, then rows in index
+// order.
+template <class T, class Emit>
+T for_block_rows(const Exec& exec, const SparseRows<T>& m, std::span<const std::int64_t> index,
+                 const std::int32_t* position, bool normalize, const Emit& emit) {
+  const std::int64_t b = std::ssize(index);
+  const std::int64_t tiles = ceil_div(b, k_row_tile);
+  const auto item = [&](std::int64_t i) { return index[static_cast<std::size_t>(i)]; };
+  const ScratchArray<std::int64_t> offset(exec, b + 1);
+  offset[0] = 0;
+  for (std::int64_t i = 0; i < b; ++i)
+    offset[i + 1] = offset[i] + std::min(b, m.end[item(i)] - m.begin[item(i)]) + k_scan_overrun;
+  const ScratchArray<std::int32_t> col(exec, offset[b]);
+  const ScratchArray<T> value(exec, offset[b]);
+  const ScratchArray<std::int64_t> size(exec, b);
+  const ScratchArray<double> row_sum(exec, b);
+  with_isa([&](auto isa) {
+    parallel_for(exec, tiles, [&](std::int64_t tile, int) {
+      for (std::int64_t i = tile * k_row_tile; i < std::min(b, (tile + 1) * k_row_tile); ++i) {
+        const std::int64_t first = m.begin[item(i)];
+        T* found = value.data() + offset[i];
+        size[i] = scan_row<isa, T>(m.col + first, m.value + first, m.end[item(i)] - first, position,
+                                   col.data() + offset[i], found);
+        double sum = 0;
+        for (std::int64_t e = 0; e < size[i]; ++e) sum += static_cast<double>(found[e]);
+        row_sum[i] = sum;
+      }
+    });
+  });
+  double total = 0;
+  for (std::int64_t i = 0; i < b; ++i) total += row_sum[i];
+  const T divisor = normalize && total != 0 ? static_cast<T>(total) : T{1};
+  parallel_for(exec, tiles, [&](std::int64_t tile, int thread) {
+    for (std::int64_t i = tile * k_row_tile; i < std::min(b, (tile + 1) * k_row_tile); ++i) {
+      const BlockRow<T> row{col.data() + offset[i], value.data() + offset[i], size[i]};
+      for (std::int64_t e = 0; e < row.size; ++e) row.value[e] /= divisor;
+      emit(i, row, thread);
+    }
+  });
+  return static_cast<T>(total);
+}
+
+template <class T>
+void check_block(const char* who, const SparseRows<T>& m, std::span<std::int32_t> position) {
+  FLATLAND_CHECK(m.rows == m.cols, who, ": the matrix is (", m.rows, ", ", m.cols, "); it must be square");
+  FLATLAND_CHECK(std::ssize(position) == m.rows, who, ": position holds ", position.size(),
+                 " values but there are ", m.rows, " items");
+}
+
+// Writes a row of a block with ascending columns: values go to their place in a dense row, a bit marks each,
+// and the bits are read in order. `bits` is all zero before and after.
+template <class T>
+void write_ascending(const BlockRow<T>& row, std::uint64_t* bits, std::int64_t words, T* dense,
+                     std::int32_t* col, T* value) {
+  for (std::int64_t e = 0; e < row.size; ++e) {
+    const std::int32_t c = row.col[e];
+    dense[c] = row.value[e];
+    bits[c / 64] |= std::uint64_t{1} << (c % 64);
+  }
+  std::int64_t at = 0;
+  for (std::int64_t w = 0; w < words; ++w) {
+    for (std::uint64_t rest = bits[w]; rest != 0; rest &= rest - 1) {
+      const std::int64_t c = w * 64 + std::countr_zero(rest);
+      col[at] = static_cast<std::int32_t>(c);
+      value[at++] = dense[c];
+    }
+    bits[w] = 0;
+  }
+}
+
+}  // namespace
+
+template <class T>
+void sparse_times_dense(const Exec& exec, const SparseRows<T>& m, In<T> x, Out<T> y) {
+  FLATLAND_CHECK(m.cols == x.rows && m.rows == y.rows && x.cols == y.cols, "sparse_times_dense: m is (",
+                 m.rows, ", ", m.cols, "), x is ", x, " and y is ", y, "; want (N, M), (M, D) and (N, D)");
+  with_isa([&](auto isa) {
+    parallel_for(exec, ceil_div(m.rows, k_row_tile), [&](std::int64_t tile, int) {
+      sparse_times_dense_rows<isa, T>(m, x, y, tile * k_row_tile, std::min(m.rows, (tile + 1) * k_row_tile));
+    });
+  });
+}
+
+template <class T>
+T dense_block(const Exec& exec, const SparseRows<T>& m, std::span<const std::int64_t> index,
+              std::span<std::int32_t> position, bool normalize, Out<T> block) {
+  check_block("dense_block", m, position);
+  const std::int64_t b = std::ssize(index);
+  FLATLAND_CHECK(block.rows == b && block.cols == b, "dense_block: ", b, " items but the block is ", block);
+  const BlockPositions positions("dense_block", index, position);
+  return for_block_rows(exec, m, index, position.data(), normalize,
+                        [&](std::int64_t i, const BlockRow<T>& row, int) {
+                          std::fill_n(block.row(i), b, T{0});
+                          for (std::int64_t e = 0; e < row.size; ++e) block(i, row.col[e]) = row.value[e];
+                        });
+}
+
+template <class T>
+T sparse_block(const Exec& exec, const SparseRows<T>& m, std::span<const std::int64_t> index,
+               std::span<std::int32_t> position, bool normalize, std::int64_t capacity,
+               std::span<std::int64_t> begin, std::span<std::int64_t> end, std::span<std::int32_t> col,
+               std::span<T> value) {
+  check_block("sparse_block", m, position);
+  const std::int64_t b = std::ssize(index);
+  FLATLAND_CHECK(std::ssize(begin) == b && std::ssize(end) == b, "sparse_block: ", b,
+                 " items but begin holds ", begin.size(), " and end ", end.size());
+  FLATLAND_CHECK(std::ssize(col) >= checked_mul(b, capacity) && std::ssize(value) >= b * capacity,
+                 "sparse_block: ", b, " rows of capacity ", capacity, " but col holds ", col.size(),
+                 " and value ", value.size());
+  const BlockPositions positions("sparse_block", index, position);
+  for (const std::int64_t item : index) {
+    const std::int64_t most = std::min(b, m.end[item] - m.begin[item]);
+    FLATLAND_CHECK(most <= capacity, "sparse_block: item ", item, " may have ", most,
+                   " entries in the block but the capacity is ", capacity, "; give min(B, longest row)");
+  }
+  const std::int64_t words = ceil_div(b, 64);
+  const ScratchArray<std::uint64_t> bits(exec, words * exec.threads());
+  const ScratchArray<T> dense(exec, b * exec.threads());
+  std::fill_n(bits.data(), words * exec.threads(), std::uint64_t{0});
+  return for_block_rows(exec, m, index, position.data(), normalize,
+                        [&](std::int64_t i, const BlockRow<T>& row, int thread) {
+                          const std::int64_t first = i * capacity;
+                          begin[static_cast<std::size_t>(i)] = first;
+                          end[static_cast<std::size_t>(i)] = first + row.size;
+                          write_ascending(row, bits.data() + thread * words, words, dense.data() + thread * b,
+                                          col.data() + first, value.data() + first);
+                        });
+}
+
+#define FLATLAND_SPARSE(T)                                                                         \
+  template void sparse_times_dense<T>(const Exec&, const SparseRows<T>&, In<T>, Out<T>);           \
+  template T dense_block<T>(const Exec&, const SparseRows<T>&, std::span<const std::int64_t>,      \
+                            std::span<std::int32_t>, bool, Out<T>);                                \
+  template T sparse_block<T>(const Exec&, const SparseRows<T>&, std::span<const std::int64_t>,     \
+                             std::span<std::int32_t>, bool, std::int64_t, std::span<std::int64_t>, \
+                             std::span<std::int64_t>, std::span<std::int32_t>, std::span<T>);
+FLATLAND_SPARSE(float)
+FLATLAND_SPARSE(double)
+
+}  // namespace flatland::kernels

@@ -1,0 +1,282 @@
+// Joining a neighbour graph with its transpose: two stable counting sorts bring the transpose and the graph
+// itself into ascending columns, then one merge a row. Integer work with one possible outcome, so the number
+// of chunks may follow the number of threads.
+#include <flatland/kernels/parallel.h>
+#include <flatland/kernels/sparse.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace flatland::kernels {
+
+namespace {
+
+constexpr std::int64_t k_row_tile = 64;
+constexpr std::int64_t k_most_chunks = 8;  // each keeps a counter a column
+
+// A neighbour graph or a sparse matrix: row i has size(i) entries.
+template <class T>
+struct Rows {
+  std::int64_t rows = 0;
+  const std::int64_t* begin = nullptr;  // without: fixed rows of k entries
+  const std::int64_t* end = nullptr;
+  std::int64_t k = 0;
+  std::int64_t col_ld = 0;
+  std::int64_t value_ld = 0;
+  const std::int32_t* col = nullptr;
+  const T* value = nullptr;
+
+  std::int64_t size(std::int64_t i) const { return begin ? end[i] - begin[i] : k; }
+  const std::int32_t* cols(std::int64_t i) const { return col + (begin ? begin[i] : i * col_ld); }
+  const T* values(std::int64_t i) const {
+    return value ? value + (begin ? begin[i] : i * value_ld) : nullptr;
+  }
+  std::int64_t entries() const {
+    if (!begin) return checked_mul(rows, k);
+    std::int64_t n = 0;
+    for (std::int64_t i = 0; i < rows; ++i) n += size(i);
+    return n;
+  }
+};
+
+template <class T>
+Rows<T> rows_of(MatView<const std::int32_t> index, const T* value, std::int64_t value_ld) {
+  Rows<T> m;
+  m.rows = index.rows;
+  m.k = index.cols;
+  m.col_ld = index.ld;
+  m.value_ld = value_ld;
+  m.col = index.data;
+  m.value = value;
+  return m;
+}
+template <class T>
+Rows<T> rows_of(const SparseRows<T>& m) {
+  return {m.rows, m.begin, m.end, 0, 0, 0, m.col, m.value};
+}
+
+// Compressed rows in scratch memory; without values when only the pattern matters.
+template <class T>
+class ScratchCsr {
+ public:
+  ScratchCsr(const Exec& exec, std::int64_t rows, std::int64_t entries, bool with_values)
+      : offset_(exec, rows + 1), col_(exec, entries), value_(exec, with_values ? entries : 0), rows_(rows) {
+    with_values_ = with_values;
+  }
+  Rows<T> view() const {
+    return {rows_,
+            offset_.data(),
+            offset_.data() + 1,
+            0,
+            0,
+            0,
+            col_.data(),
+            with_values_ ? value_.data() : nullptr};
+  }
+  std::int64_t* offset() const { return offset_.data(); }
+  std::int32_t* col() const { return col_.data(); }
+  T* value() const { return with_values_ ? value_.data() : nullptr; }
+
+ private:
+  ScratchArray<std::int64_t> offset_;
+  ScratchArray<std::int32_t> col_;
+  ScratchArray<T> value_;
+  std::int64_t rows_;
+  bool with_values_;
+};
+
+template <class T>
+void count_columns(const Rows<T>& m, std::int64_t first, std::int64_t last, std::int64_t* count) {
+  std::fill_n(count, m.rows, std::int64_t{0});
+  for (std::int64_t i = first; i < last; ++i) {
+    const std::int32_t* col = m.cols(i);
+    for (std::int64_t j = 0; j < m.size(i); ++j) {
+      FLATLAND_CHECK(col[j] >= 0 && col[j] < m.rows, "symmetrize: row ", i, " has column ", col[j],
+                     " but there are ", m.rows, " rows; the graph must be over its own items");
+      ++count[col[j]];
+    }
+  }
+}
+
+template <class T>
+void scatter_columns(const Rows<T>& m, std::int64_t first, std::int64_t last, std::int64_t* cursor,
+                     const ScratchCsr<T>& out) {
+  std::int32_t* out_col = out.col();
+  T* out_value = out.value();
+  for (std::int64_t i = first; i < last; ++i) {
+    const std::int32_t* col = m.cols(i);
+    const T* value = m.values(i);
+    for (std::int64_t j = 0; j < m.size(i); ++j) {
+      const std::int64_t at = cursor[col[j]]++;
+      out_col[at] = static_cast<std::int32_t>(i);
+      if (out_value) out_value[at] = value[j];
+    }
+  }
+}
+
+// out = transpose of m, columns ascending whatever the order of m's.
+template <class T>
+void transpose(const Exec& exec, const Rows<T>& m, const ScratchCsr<T>& out) {
+  const std::int64_t n = m.rows;
+  const std::int64_t chunks = std::min<std::int64_t>(exec.threads(), k_most_chunks);
+  const std::int64_t chunk_rows = ceil_div(n, chunks);
+  const ScratchArray<std::int64_t> cursor(exec, checked_mul(n, chunks));
+  const auto first = [&](std::int64_t c) { return std::min(n, c * chunk_rows); };
+  parallel_for(exec, chunks,
+               [&](std::int64_t c, int) { count_columns(m, first(c), first(c + 1), cursor.data() + c * n); });
+  std::int64_t total = 0;
+  for (std::int64_t j = 0; j < n; ++j) {
+    out.offset()[j] = total;
+    for (std::int64_t c = 0; c < chunks; ++c) {
+      const std::int64_t count = cursor[c * n + j];
+      cursor[c * n + j] = total;
+      total += count;
+    }
+  }
+  out.offset()[n] = total;
+  parallel_for(exec, chunks, [&](std::int64_t c, int) {
+    scatter_columns(m, first(c), first(c + 1), cursor.data() + c * n, out);
+  });
+}
+
+// Calls emit(column, m[i,j], m[j,i]) for the union of row i of a and of its transpose t, ascending.
+template <class T, class Emit>
+void merge_row(const Rows<T>& a, const Rows<T>& t, std::int64_t i, const Emit& emit) {
+  constexpr std::int32_t k_end = std::numeric_limits<std::int32_t>::max();
+  const std::int32_t* a_col = a.cols(i);
+  const std::int32_t* t_col = t.cols(i);
+  const T* a_value = a.values(i);
+  const T* t_value = t.values(i);
+  const std::int64_t a_size = a.size(i);
+  const std::int64_t t_size = t.size(i);
+  for (std::int64_t x = 0, y = 0; x < a_size || y < t_size;) {
+    const std::int32_t ca = x < a_size ? a_col[x] : k_end;
+    const std::int32_t ct = y < t_size ? t_col[y] : k_end;
+    const T va = ca <= ct && a_value ? a_value[x] : T{0};
+    const T vt = ct <= ca && t_value ? t_value[y] : T{0};
+    emit(ca < ct ? ca : ct, va, vt);
+    x += ca <= ct;
+    y += ct <= ca;
+  }
+}
+
+// Calls use(a, t) with m in ascending columns and its transpose. A graph in any order is transposed twice.
+template <class T, class Use>
+void with_both(const Exec& exec, const Rows<T>& m, const Use& use) {
+  const std::int64_t entries = m.entries();
+  const ScratchCsr<T> t(exec, m.rows, entries, m.value != nullptr);
+  transpose(exec, m, t);
+  if (m.begin) return use(m, t.view());
+  const ScratchCsr<T> a(exec, m.rows, entries, m.value != nullptr);
+  transpose(exec, t.view(), a);
+  use(a.view(), t.view());
+}
+
+template <class T>
+std::int64_t count(const Exec& exec, const Rows<T>& m, std::span<std::int64_t> row_offset) {
+  const std::int64_t n = m.rows;
+  FLATLAND_CHECK(std::ssize(row_offset) == n + 1, "symmetrize_count: ", n, " rows but row_offset holds ",
+                 row_offset.size(), "; it needs one more than there are rows");
+  FLATLAND_CHECK(n <= std::numeric_limits<std::int32_t>::max(), "symmetrize_count: ", n,
+                 " rows; 32-bit columns allow 2147483647");
+  row_offset[0] = 0;
+  with_both(exec, m, [&](const Rows<T>& a, const Rows<T>& t) {
+    parallel_for(exec, ceil_div(n, k_row_tile), [&](std::int64_t tile, int) {
+      for (std::int64_t i = tile * k_row_tile; i < std::min(n, (tile + 1) * k_row_tile); ++i) {
+        std::int64_t entries = 0;
+        std::int32_t last = -1;
+        merge_row(a, t, i, [&](std::int32_t col, T, T) {
+          FLATLAND_CHECK(col > last, "symmetrize_count: row ", i, " or column ", i,
+                         " of the graph meets item ", col,
+                         " twice or out of order; the indices of a row must be distinct");
+          last = col;
+          ++entries;
+        });
+        row_offset[static_cast<std::size_t>(i) + 1] = entries;
+      }
+    });
+  });
+  for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) row_offset[i + 1] += row_offset[i];
+  return row_offset[static_cast<std::size_t>(n)];
+}
+
+template <class T>
+T joined(SymmetrizeKind kind, T a, T t) {
+  return kind == SymmetrizeKind::mean ? (a + t) / 2 : a + t - a * t;
+}
+
+template <class T>
+void join(const Exec& exec, SymmetrizeKind kind, const Rows<T>& m, std::span<const std::int64_t> row_offset,
+          std::span<std::int32_t> col, std::span<T> out) {
+  const std::int64_t n = m.rows;
+  FLATLAND_CHECK(
+      std::ssize(row_offset) == n + 1 && std::ssize(col) == row_offset.back() && out.size() == col.size(),
+      "symmetrize: ", n, " rows but row_offset holds ", row_offset.size(), ", col ", col.size(), " and out ",
+      out.size(), " values; take the sizes from symmetrize_count");
+  with_both(exec, m, [&](const Rows<T>& a, const Rows<T>& t) {
+    parallel_for(exec, ceil_div(n, k_row_tile), [&](std::int64_t tile, int) {
+      for (std::int64_t i = tile * k_row_tile; i < std::min(n, (tile + 1) * k_row_tile); ++i) {
+        std::size_t at = static_cast<std::size_t>(row_offset[static_cast<std::size_t>(i)]);
+        const std::size_t last = static_cast<std::size_t>(row_offset[static_cast<std::size_t>(i) + 1]);
+        merge_row(a, t, i, [&](std::int32_t c, T va, T vt) {
+          FLATLAND_CHECK(at < last, "symmetrize: row ", i,
+                         " has more entries than row_offset says; call symmetrize_count on the same graph");
+          col[at] = c;
+          out[at] = joined(kind, va, vt);
+          ++at;
+        });
+        FLATLAND_CHECK(at == last, "symmetrize: row ", i,
+                       " has fewer entries than row_offset says; call symmetrize_count on the same graph");
+      }
+    });
+  });
+}
+
+template <class T>
+void check_square(const char* who, const SparseRows<T>& m) {
+  FLATLAND_CHECK(m.rows == m.cols, who, ": the matrix is (", m.rows, ", ", m.cols, "); it must be square");
+}
+
+}  // namespace
+
+std::int64_t symmetrize_count(const Exec& exec, MatView<const std::int32_t> index,
+                              std::span<std::int64_t> row_offset) {
+  return count(exec, rows_of<float>(index, nullptr, 0), row_offset);
+}
+
+template <class T>
+void symmetrize(const Exec& exec, SymmetrizeKind kind, MatView<const std::int32_t> index, In<T> value,
+                std::span<const std::int64_t> row_offset, std::span<std::int32_t> col, std::span<T> out) {
+  FLATLAND_CHECK(index.rows == value.rows && index.cols == value.cols, "symmetrize: index is ", index,
+                 " but value is ", value, "; they must have the same shape");
+  join(exec, kind, rows_of<T>(index, value.data, value.ld), row_offset, col, out);
+}
+
+template <class T>
+std::int64_t symmetrize_count(const Exec& exec, const SparseRows<T>& m, std::span<std::int64_t> row_offset) {
+  check_square("symmetrize_count", m);
+  Rows<T> pattern = rows_of(m);
+  pattern.value = nullptr;
+  return count(exec, pattern, row_offset);
+}
+
+template <class T>
+void symmetrize(const Exec& exec, SymmetrizeKind kind, const SparseRows<T>& m,
+                std::span<const std::int64_t> row_offset, std::span<std::int32_t> col, std::span<T> out) {
+  check_square("symmetrize", m);
+  join(exec, kind, rows_of(m), row_offset, col, out);
+}
+
+template void symmetrize<float>(const Exec&, SymmetrizeKind, MatView<const std::int32_t>, In<float>,
+                                std::span<const std::int64_t>, std::span<std::int32_t>, std::span<float>);
+template void symmetrize<double>(const Exec&, SymmetrizeKind, MatView<const std::int32_t>, In<double>,
+                                 std::span<const std::int64_t>, std::span<std::int32_t>, std::span<double>);
+template std::int64_t symmetrize_count<float>(const Exec&, const SparseRows<float>&, std::span<std::int64_t>);
+template std::int64_t symmetrize_count<double>(const Exec&, const SparseRows<double>&,
+                                               std::span<std::int64_t>);
+template void symmetrize<float>(const Exec&, SymmetrizeKind, const SparseRows<float>&,
+                                std::span<const std::int64_t>, std::span<std::int32_t>, std::span<float>);
+template void symmetrize<double>(const Exec&, SymmetrizeKind, const SparseRows<double>&,
+                                 std::span<const std::int64_t>, std::span<std::int32_t>, std::span<double>);
+
+}  // namespace flatland::kernels
