@@ -10,14 +10,17 @@ namespace flatland::kernels {
 //   dist, q (n), alpha > 0   q may be dist
 template <class T>
 void student_t(const Exec& exec, double alpha, InSpan<T> dist, std::span<T> q);
-// d_dist = g dq/dd; returns sum g dq/dalpha.   dist, q, g, d_dist (n)   d_dist may be g, or empty
+// d_dist = g dq/dd; returns sum g dq/dalpha, or 0 without with_alpha, which saves a logarithm a value.
+//   dist, q, g, d_dist (n)   d_dist may be g, or empty
 template <class T>
 double student_t_backward(const Exec& exec, double alpha, InSpan<T> dist, InSpan<T> q, InSpan<T> g,
-                          std::span<T> d_dist);
+                          std::span<T> d_dist, bool with_alpha = true);
 
 // q = 1 / (1 + a d^(2b)), UMAP's output kernel. d = 0 gives 1 and derivative 0.
+//   dist, q (n), a > 0, b > 0   q may be dist
 template <class T>
 void modified_cauchy(const Exec& exec, double a, double b, InSpan<T> dist, std::span<T> q);
+// d_dist = g dq/dd; returns sum g dq/da and sum g dq/db.   dist, q, g, d_dist (n)   d_dist may be g, or empty
 struct CauchyGradient {
   double da = 0;
   double db = 0;

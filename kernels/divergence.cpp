@@ -1,0 +1,120 @@
+#include <flatland/kernels/divergence.h>
+#include <flatland/kernels/divergence_simd.h>
+#include <flatland/kernels/parallel.h>
+
+#include <algorithm>
+
+namespace flatland::kernels {
+
+namespace {
+
+constexpr std::int64_t k_tile = 4096;
+
+// Rows of a matrix of n columns that make a tile.
+std::int64_t tile_rows(std::int64_t n) {
+  return std::max<std::int64_t>(1, 2 * k_tile / std::max<std::int64_t>(1, n));
+}
+
+void check_eps(const char* who, double eps) {
+  FLATLAND_CHECK(eps > 0 && eps < 1, who, ": eps is ", eps, "; want a small positive number such as 1e-7");
+}
+template <class T>
+void check_square(const char* who, const MatView<const T>& p, const MatView<const T>& q) {
+  FLATLAND_CHECK(p.rows == p.cols && q.rows == p.rows && q.cols == p.rows, who, ": p is ", p, " and q is ", q,
+                 "; both must be square and of one size");
+}
+double sum_in_order(const ScratchArray<double>& part, std::int64_t n) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += part[i];
+  return sum;
+}
+
+}  // namespace
+
+template <class T>
+T kl_divergence(const Exec& exec, double eps, In<T> p, MatView<const T> q) {
+  check_eps("kl_divergence", eps);
+  check_square("kl_divergence", p, q);
+  const std::int64_t n = p.rows;
+  if (n == 0) return T{0};
+  const std::int64_t rows = tile_rows(n);
+  const std::int64_t tiles = ceil_div(n, rows);
+  const ScratchArray<double> part(exec, tiles);
+  with_isa([&](auto isa) {
+    parallel_for(exec, tiles, [&](std::int64_t tile, int) {
+      double sum = 0;
+      for (std::int64_t i = tile * rows; i < std::min(n, (tile + 1) * rows); ++i)
+        sum += kl_range<isa, T>(eps, p.row(i), q.row(i), i) +
+               kl_range<isa, T>(eps, p.row(i) + i + 1, q.row(i) + i + 1, n - i - 1);
+      part[tile] = sum;
+    });
+  });
+  return static_cast<T>(sum_in_order(part, tiles) / static_cast<double>(n));
+}
+
+template <class T>
+void kl_divergence_backward(const Exec& exec, double eps, T g, In<T> p, In<T> q, Out<T> dq, Out<T> dp) {
+  check_eps("kl_divergence_backward", eps);
+  check_square("kl_divergence_backward", p, q);
+  const std::int64_t n = p.rows;
+  for (const Out<T>& out : {dq, dp})
+    FLATLAND_CHECK(out.data == nullptr || (out.rows == n && out.cols == n), "kl_divergence_backward: p is ",
+                   p, " but a gradient is ", out);
+  const std::int64_t rows = tile_rows(n);
+  const T scale = static_cast<T>(static_cast<double>(g) / static_cast<double>(std::max<std::int64_t>(1, n)));
+  with_isa([&](auto isa) {
+    parallel_for(exec, ceil_div(n, rows), [&](std::int64_t tile, int) {
+      for (std::int64_t i = tile * rows; i < std::min(n, (tile + 1) * rows); ++i) {
+        T* dq_row = dq.data ? dq.row(i) : nullptr;
+        T* dp_row = dp.data ? dp.row(i) : nullptr;
+        kl_backward_range<isa, T>(eps, scale, p.row(i), q.row(i), dq_row, dp_row, n);
+        if (dq_row) dq_row[i] = 0;
+        if (dp_row) dp_row[i] = 0;
+      }
+    });
+  });
+}
+
+template <class T>
+T fuzzy_cross_entropy(const Exec& exec, double eps, InSpan<T> p, std::span<const T> q) {
+  check_eps("fuzzy_cross_entropy", eps);
+  FLATLAND_CHECK(p.size() == q.size(), "fuzzy_cross_entropy: p holds ", p.size(), " values but q ", q.size());
+  const std::int64_t n = std::ssize(p);
+  if (n == 0) return T{0};
+  const std::int64_t tiles = ceil_div(n, k_tile);
+  const ScratchArray<double> part(exec, tiles);
+  with_isa([&](auto isa) {
+    parallel_for(exec, tiles, [&](std::int64_t tile, int) {
+      const std::int64_t first = tile * k_tile;
+      part[tile] = fuzzy_range<isa, T>(eps, p.data() + first, q.data() + first, std::min(k_tile, n - first));
+    });
+  });
+  return static_cast<T>(sum_in_order(part, tiles) / static_cast<double>(n));
+}
+
+template <class T>
+void fuzzy_cross_entropy_backward(const Exec& exec, double eps, T g, InSpan<T> p, InSpan<T> q,
+                                  OutSpan<T> dq) {
+  check_eps("fuzzy_cross_entropy_backward", eps);
+  FLATLAND_CHECK(p.size() == q.size() && p.size() == dq.size(), "fuzzy_cross_entropy_backward: p holds ",
+                 p.size(), " values but q ", q.size(), " and dq ", dq.size());
+  const std::int64_t n = std::ssize(p);
+  const T scale = static_cast<T>(static_cast<double>(g) / static_cast<double>(std::max<std::int64_t>(1, n)));
+  with_isa([&](auto isa) {
+    parallel_for(exec, ceil_div(n, k_tile), [&](std::int64_t tile, int) {
+      const std::int64_t first = tile * k_tile;
+      fuzzy_backward_range<isa, T>(eps, scale, p.data() + first, q.data() + first, dq.data() + first,
+                                   std::min(k_tile, n - first));
+    });
+  });
+}
+
+#define FLATLAND_DIVERGENCE(T)                                                                   \
+  template T kl_divergence<T>(const Exec&, double, In<T>, MatView<const T>);                     \
+  template void kl_divergence_backward<T>(const Exec&, double, T, In<T>, In<T>, Out<T>, Out<T>); \
+  template T fuzzy_cross_entropy<T>(const Exec&, double, InSpan<T>, std::span<const T>);         \
+  template void fuzzy_cross_entropy_backward<T>(const Exec&, double, T, InSpan<T>, InSpan<T>, OutSpan<T>);
+FLATLAND_DIVERGENCE(float)
+FLATLAND_DIVERGENCE(double)
+
+}  // namespace flatland::kernels

@@ -1,0 +1,176 @@
+#include <flatland/kernels/parallel.h>
+#include <flatland/kernels/similarity_simd.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace flatland::kernels {
+
+namespace {
+
+constexpr std::int64_t k_tile = 4096;
+
+// Calls work(first, n, tile) for each tile of n values.
+template <class Work>
+void for_tiles(const Exec& exec, std::int64_t n, const Work& work) {
+  parallel_for(exec, ceil_div(n, k_tile), [&](std::int64_t tile, int) {
+    work(tile * k_tile, std::min(k_tile, n - tile * k_tile), tile);
+  });
+}
+
+void check_alpha(const char* who, double alpha) {
+  FLATLAND_CHECK(alpha > 0 && std::isfinite(alpha), who, ": alpha is ", alpha,
+                 "; it must be positive and finite");
+}
+void check_shape(const char* who, double a, double b) {
+  FLATLAND_CHECK(a > 0 && b > 0 && std::isfinite(a) && std::isfinite(b), who, ": a is ", a, " and b is ", b,
+                 "; both must be positive and finite");
+}
+void check_forward(const char* who, std::size_t dist, std::size_t q) {
+  FLATLAND_CHECK(dist == q, who, ": dist holds ", dist, " values but q ", q);
+}
+void check_backward(const char* who, std::size_t dist, std::size_t q, std::size_t g, std::size_t d_dist) {
+  FLATLAND_CHECK(dist == q && dist == g && (d_dist == 0 || d_dist == dist), who, ": dist holds ", dist,
+                 " values but q ", q, ", g ", g, " and d_dist ", d_dist);
+}
+
+}  // namespace
+
+template <class T>
+void student_t(const Exec& exec, double alpha, InSpan<T> dist, std::span<T> q) {
+  check_alpha("student_t", alpha);
+  check_forward("student_t", dist.size(), q.size());
+  with_isa([&](auto isa) {
+    for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t) {
+      student_t_range<isa, T>(alpha, dist.data() + first, q.data() + first, n);
+    });
+  });
+}
+
+template <class T>
+double student_t_backward(const Exec& exec, double alpha, InSpan<T> dist, InSpan<T> q, InSpan<T> g,
+                          std::span<T> d_dist, bool with_alpha) {
+  check_alpha("student_t_backward", alpha);
+  check_backward("student_t_backward", dist.size(), q.size(), g.size(), d_dist.size());
+  const std::int64_t tiles = ceil_div(std::ssize(dist), k_tile);
+  const ScratchArray<double> part(exec, tiles);
+  with_isa([&](auto isa) {
+    for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t tile) {
+      T* out = d_dist.empty() ? nullptr : d_dist.data() + first;
+      part[tile] = student_t_backward_range<isa, T>(alpha, with_alpha, dist.data() + first, q.data() + first,
+                                                    g.data() + first, out, n);
+    });
+  });
+  double sum = 0;
+  for (std::int64_t tile = 0; tile < tiles; ++tile) sum += part[tile];
+  return sum;
+}
+
+template <class T>
+void modified_cauchy(const Exec& exec, double a, double b, InSpan<T> dist, std::span<T> q) {
+  check_shape("modified_cauchy", a, b);
+  check_forward("modified_cauchy", dist.size(), q.size());
+  with_isa([&](auto isa) {
+    for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t) {
+      modified_cauchy_range<isa, T>(a, b, dist.data() + first, q.data() + first, n);
+    });
+  });
+}
+
+template <class T>
+CauchyGradient modified_cauchy_backward(const Exec& exec, double a, double b, InSpan<T> dist, InSpan<T> q,
+                                        InSpan<T> g, std::span<T> d_dist) {
+  check_shape("modified_cauchy_backward", a, b);
+  check_backward("modified_cauchy_backward", dist.size(), q.size(), g.size(), d_dist.size());
+  const std::int64_t tiles = ceil_div(std::ssize(dist), k_tile);
+  const ScratchArray<CauchyGradient> part(exec, tiles);
+  with_isa([&](auto isa) {
+    for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t tile) {
+      T* out = d_dist.empty() ? nullptr : d_dist.data() + first;
+      part[tile] = modified_cauchy_backward_range<isa, T>(a, b, dist.data() + first, q.data() + first,
+                                                          g.data() + first, out, n);
+    });
+  });
+  CauchyGradient sum;
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    sum.da += part[tile].da;
+    sum.db += part[tile].db;
+  }
+  return sum;
+}
+
+namespace {
+
+// The sum of squares of the fit and its normal equations J^T J step = -J^T r, J over (a, b).
+struct NormalEquations {
+  double aa = 0, ab = 0, bb = 0, ra = 0, rb = 0, squares = 0;
+};
+
+NormalEquations cauchy_equations(double min_dist, double spread, CauchyShape shape) {
+  constexpr int k_points = 300;
+  NormalEquations e;
+  for (int i = 0; i < k_points; ++i) {
+    const double x = 3 * spread * i / (k_points - 1);
+    const double y = x < min_dist ? 1 : std::exp(-(x - min_dist) / spread);
+    const double power = x > 0 ? std::pow(x, 2 * shape.b) : 0;
+    const double f = 1 / (1 + shape.a * power);
+    const double r = f - y;
+    const double ja = -f * f * power;
+    const double jb = x > 0 ? 2 * shape.a * ja * std::log(x) : 0;
+    e.aa += ja * ja;
+    e.ab += ja * jb;
+    e.bb += jb * jb;
+    e.ra += ja * r;
+    e.rb += jb * r;
+    e.squares += r * r;
+  }
+  return e;
+}
+
+}  // namespace
+
+CauchyShape fit_cauchy(double min_dist, double spread) {
+  FLATLAND_CHECK(spread > 0 && std::isfinite(spread) && min_dist >= 0 && std::isfinite(min_dist),
+                 "fit_cauchy: min_dist is ", min_dist, " and spread ", spread,
+                 "; want min_dist >= 0 and spread > 0, both finite");
+  constexpr int k_most_steps = 500;
+  CauchyShape shape;
+  double damping = 1e-3;
+  NormalEquations e = cauchy_equations(min_dist, spread, shape);
+  for (int step = 0; step < k_most_steps && damping < 1e12; ++step) {
+    const double aa = e.aa * (1 + damping);
+    const double bb = e.bb * (1 + damping);
+    const double det = aa * bb - e.ab * e.ab;
+    if (!(det > 0)) break;
+    const CauchyShape next{shape.a - (e.ra * bb - e.rb * e.ab) / det,
+                           shape.b - (e.rb * aa - e.ra * e.ab) / det};
+    if (!(next.a > 0 && next.b > 0)) {
+      damping *= 10;
+      continue;
+    }
+    const NormalEquations there = cauchy_equations(min_dist, spread, next);
+    if (!(there.squares <= e.squares)) {
+      damping *= 10;
+      continue;
+    }
+    const bool settled =
+        std::abs(next.a - shape.a) <= 1e-15 * shape.a && std::abs(next.b - shape.b) <= 1e-15 * shape.b;
+    shape = next;
+    e = there;
+    if (settled) break;
+    damping /= 10;
+  }
+  return shape;
+}
+
+#define FLATLAND_SIMILARITY(T)                                                                              \
+  template void student_t<T>(const Exec&, double, InSpan<T>, std::span<T>);                                 \
+  template double student_t_backward<T>(const Exec&, double, InSpan<T>, InSpan<T>, InSpan<T>, std::span<T>, \
+                                        bool);                                                              \
+  template void modified_cauchy<T>(const Exec&, double, double, InSpan<T>, std::span<T>);                   \
+  template CauchyGradient modified_cauchy_backward<T>(const Exec&, double, double, InSpan<T>, InSpan<T>,    \
+                                                      InSpan<T>, std::span<T>);
+FLATLAND_SIMILARITY(float)
+FLATLAND_SIMILARITY(double)
+
+}  // namespace flatland::kernels
