@@ -13,6 +13,13 @@
 #include <immintrin.h>
 #endif
 
+// Before a loop of constant length over an array of vectors that is to stay in registers.
+#if defined(__clang__)
+#define FLATLAND_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define FLATLAND_UNROLL _Pragma("GCC unroll 64")
+#endif
+
 namespace flatland::kernels {
 
 // The level that this unit is compiled for; set by the build.

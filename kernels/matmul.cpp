@@ -1,0 +1,39 @@
+#include <flatland/kernels/check.h>
+#include <flatland/kernels/isa.h>
+#include <flatland/kernels/matmul.h>
+#include <flatland/kernels/matmul_simd.h>
+
+namespace flatland::kernels {
+
+template <class T>
+void matmul(const Exec& exec, Transpose transpose, In<T> a, In<T> b, MatView<T> c, bool accumulate) {
+  const bool ta = transpose == Transpose::a, tb = transpose == Transpose::b;
+  const char* what = ta ? "a^T b" : tb ? "a b^T" : "a b";
+  FLATLAND_CHECK((ta ? a.rows : a.cols) == (tb ? b.cols : b.rows), "matmul: ", what, " of a ", a, " and b ",
+                 b, "; the inner sizes must match");
+  FLATLAND_CHECK(c.rows == (ta ? a.cols : a.rows) && c.cols == (tb ? b.rows : b.cols), "matmul: ", what,
+                 " of a ", a, " and b ", b, " is (", (ta ? a.cols : a.rows), ", ", (tb ? b.rows : b.cols),
+                 ") but c is ", c);
+  with_isa([&](auto isa) { gemm<isa, T>(exec, transpose, a, b, c, accumulate, {}); });
+}
+
+template <class T>
+void linear(const Exec& exec, In<T> x, In<T> w, InSpan<T> bias, const Activation& activation, MatView<T> y) {
+  FLATLAND_CHECK(x.cols == w.cols, "linear: x is ", x, " but w is ", w,
+                 "; w must have one column a column of x");
+  FLATLAND_CHECK(y.rows == x.rows && y.cols == w.rows, "linear: y is ", y, " but x ", x, " and w ", w,
+                 " give (", x.rows, ", ", w.rows, ")");
+  FLATLAND_CHECK(bias.empty() || static_cast<std::int64_t>(bias.size()) == w.rows, "linear: bias has ",
+                 bias.size(), " values but w is ", w, "; give one a row of w, or none");
+  const GemmEpilogue<T> epilogue{bias.empty() ? nullptr : bias.data(), activation};
+  with_isa([&](auto isa) { gemm<isa, T>(exec, Transpose::b, x, w, y, false, epilogue); });
+}
+
+#define FLATLAND_INSTANTIATE(T)                                                 \
+  template void matmul(const Exec&, Transpose, In<T>, In<T>, MatView<T>, bool); \
+  template void linear(const Exec&, In<T>, In<T>, InSpan<T>, const Activation&, MatView<T>)
+FLATLAND_INSTANTIATE(float);
+FLATLAND_INSTANTIATE(double);
+#undef FLATLAND_INSTANTIATE
+
+}  // namespace flatland::kernels

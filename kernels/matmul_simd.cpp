@@ -1,0 +1,283 @@
+#include <flatland/kernels/activation_formulas.h>
+#include <flatland/kernels/matmul_simd.h>
+#include <flatland/kernels/parallel.h>
+
+namespace flatland::kernels {
+
+namespace {
+
+using std::int64_t;
+
+FLATLAND_HD constexpr int64_t smaller(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+// Pieces of at most `most`, all about equal.
+FLATLAND_HD constexpr int64_t even_piece(int64_t n, int64_t most) {
+  return n <= most ? n : ceil_div(n, ceil_div(n, most));
+}
+
+// Rows that a micro-kernel with panels of `vectors` vectors takes at once.
+template <Isa I>
+constexpr int rows_for(int vectors) {
+  if (I == Isa::v4) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
+  if (I == Isa::v3) return vectors == 2 ? 6 : 10;
+  return vectors == 2 ? 4 : 6;
+}
+// A panel of this many k stays in the first-level cache.
+template <Isa I, class T>
+constexpr int64_t k_block = smaller(512, 32768 / (gemm_panel<I, T> * static_cast<int64_t>(sizeof(T))));
+
+// op(a): value (i, k) stands at data[i * ld + k], or at data[k * ld + i] where transposed.
+template <class T>
+struct Left {
+  const T* data;
+  int64_t ld;
+  bool transposed;
+
+  FLATLAND_HD Left at(int64_t i, int64_t k) const {
+    return {transposed ? data + k * ld + i : data + i * ld + k, ld, transposed};
+  }
+};
+
+// The first n lanes; all of them take the quick way.
+template <Isa I, class T>
+FLATLAND_HD Vec<T, I> load_part(const T* p, int64_t n) {
+  return n >= lanes<T, I> ? load<I>(p) : load_first<I>(p, n);
+}
+template <Isa I, class T>
+FLATLAND_HD void store_part(T* p, Vec<T, I> v, int64_t n) {
+  if (n >= lanes<T, I>)
+    store<I>(p, v);
+  else
+    store_first<I>(p, v, n);
+}
+
+// c (rows, n) = or += a (rows, k) panel (k, vectors), n in (vectors - 1, vectors] vectors.
+template <Isa I, class T, int rows, int vectors, bool transposed>
+[[gnu::noinline]] void micro_kernel(const T* a, int64_t lda, const T* panel, int64_t k, T* c, int64_t ldc,
+                                    int64_t n, bool accumulate) {
+  using V = Vec<T, I>;
+  constexpr int width = lanes<T, I>;
+  const int64_t last = n - (vectors - 1) * width;
+  V sum[rows][vectors] = {};
+  if (accumulate) {
+    FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
+      FLATLAND_UNROLL for (int v = 0; v < vectors - 1; ++v) sum[i][v] = load<I>(c + i * ldc + v * width);
+      sum[i][vectors - 1] = load_part<I>(c + i * ldc + (vectors - 1) * width, last);
+    }
+  }
+  for (int64_t l = 0; l < k; ++l) {
+    V b[vectors];
+    FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) b[v] = load<I>(panel + v * width);
+    FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
+      const V x = splat<V>(transposed ? a[i] : a[i * lda]);
+      FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) sum[i][v] = fma(x, b[v], sum[i][v]);
+    }
+    a += transposed ? lda : 1;
+    panel += vectors * width;
+  }
+  FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
+    FLATLAND_UNROLL for (int v = 0; v < vectors - 1; ++v) store<I>(c + i * ldc + v * width, sum[i][v]);
+    store_part<I>(c + i * ldc + (vectors - 1) * width, sum[i][vectors - 1], last);
+  }
+}
+
+template <Isa I, class T>
+void add_bias(const T* bias, T* c, int64_t ldc, int64_t m, int64_t n) {
+  for (int64_t i = 0; i < m; ++i, c += ldc)
+    for (int64_t j = 0; j < n; j += lanes<T, I>)
+      store_part<I>(c + j, load_part<I>(c + j, n - j) + load_part<I>(bias + j, n - j), n - j);
+}
+template <Isa I, class T>
+void apply_epilogue(const GemmEpilogue<T>& epilogue, T* c, int64_t ldc, int64_t m, int64_t n) {
+  if (epilogue.bias != nullptr) add_bias<I>(epilogue.bias, c, ldc, m, n);
+  if (epilogue.activation.kind == ActivationKind::identity) return;
+  const T slope = static_cast<T>(epilogue.activation.slope);
+  with_activation(epilogue.activation.kind, [&](auto kind) {
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; j += lanes<T, I>) {
+        T* p = c + i * ldc + j;
+        store_part<I>(p, activation_value<kind>(load_part<I>(p, n - j), slope), n - j);
+      }
+  });
+}
+
+// All rows of a times one panel: blocks of `rows`, then smaller ones. The sum of each value is the same chain
+// in every micro-kernel.
+template <Isa I, class T, int rows, int vectors>
+void panel_rows(Left<T> a, int64_t& i, int64_t m, const T* panel, int64_t k, T* c, int64_t ldc, int64_t n,
+                bool accumulate, const GemmEpilogue<T>* epilogue) {
+  for (; m - i >= rows; i += rows) {
+    T* ci = c + i * ldc;
+    if (a.transposed)
+      micro_kernel<I, T, rows, vectors, true>(a.at(i, 0).data, a.ld, panel, k, ci, ldc, n, accumulate);
+    else
+      micro_kernel<I, T, rows, vectors, false>(a.at(i, 0).data, a.ld, panel, k, ci, ldc, n, accumulate);
+    if (epilogue != nullptr) apply_epilogue<I>(*epilogue, ci, ldc, rows, n);
+  }
+}
+template <Isa I, class T, int vectors>
+void panel_product(Left<T> a, int64_t m, const T* panel, int64_t k, T* c, int64_t ldc, int64_t n,
+                   bool accumulate, const GemmEpilogue<T>* epilogue) {
+  int64_t i = 0;
+  panel_rows<I, T, rows_for<I>(vectors), vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
+  if constexpr (rows_for<I>(vectors) > 4)
+    panel_rows<I, T, 4, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
+  panel_rows<I, T, 2, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
+  panel_rows<I, T, 1, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
+}
+
+// c (m, n) = or += op(a) (m, k) times n packed columns; `packed_k` is the height that panels were packed
+// with. The epilogue's bias stands for column 0 of this tile.
+template <Isa I, class T>
+void tile(Left<T> a, int64_t m, const T* packed, int64_t packed_k, int64_t n, int64_t k, T* c, int64_t ldc,
+          bool accumulate, const GemmEpilogue<T>* epilogue) {
+  constexpr int64_t panel = gemm_panel<I, T>;
+  const int64_t block = even_piece(k, k_block<I, T>);
+  int64_t k0 = 0;
+  do {
+    const int64_t height = smaller(block, k - k0);
+    const bool first = k0 == 0;
+    const bool last = k0 + height >= k;
+    for (int64_t j = 0; j < n; j += panel) {
+      const int64_t cols = smaller(panel, n - j);
+      const int64_t vectors = ceil_div(cols, lanes<T, I>);
+      const T* values = packed + j * packed_k + k0 * vectors * lanes<T, I>;
+      const bool add = accumulate || !first;
+      GemmEpilogue<T> part;
+      if (last && epilogue != nullptr) {
+        part = *epilogue;
+        if (part.bias != nullptr) part.bias += j;
+      }
+      const GemmEpilogue<T>* end = last && epilogue != nullptr ? &part : nullptr;
+      const Left<T> left = a.at(0, k0);
+      if (vectors == 1) panel_product<I, T, 1>(left, m, values, height, c + j, ldc, cols, add, end);
+      if (vectors == 2) panel_product<I, T, 2>(left, m, values, height, c + j, ldc, cols, add, end);
+      if constexpr (gemm_panel_vectors<I> == 4) {
+        if (vectors == 3) panel_product<I, T, 3>(left, m, values, height, c + j, ldc, cols, add, end);
+        if (vectors == 4) panel_product<I, T, 4>(left, m, values, height, c + j, ldc, cols, add, end);
+      }
+    }
+    k0 += height;
+  } while (k0 < k);
+}
+
+// One panel from columns of b (k, n): copied row by row, zeros past the last column.
+template <Isa I, class T>
+void pack_columns(const T* b, int64_t ldb, int64_t n, int64_t k, T* panel) {
+  for (int64_t l = 0; l < k; ++l, b += ldb)
+    for (int64_t j = 0; j < n; j += lanes<T, I>, panel += lanes<T, I>)
+      store<I>(panel, load_part<I>(b + j, n - j));
+}
+
+// Transposes a square of vectors by log2(width) perfect shuffles.
+template <class V, int... i>
+FLATLAND_HD void zip(V a, V b, V& low, V& high, std::integer_sequence<int, i...>) {
+  constexpr int width = sizeof...(i);
+  low = __builtin_shufflevector(a, b, (i / 2 + i % 2 * width)...);
+  high = __builtin_shufflevector(a, b, (width / 2 + i / 2 + i % 2 * width)...);
+}
+template <class V, int width>
+FLATLAND_HD void transpose_square(V (&rows)[width]) {
+  FLATLAND_UNROLL for (int stage = 1; stage < width; stage *= 2) {
+    V next[width];
+    FLATLAND_UNROLL for (int i = 0; i < width / 2; ++i) zip(
+        rows[i], rows[i + width / 2], next[2 * i], next[2 * i + 1], std::make_integer_sequence<int, width>{});
+    FLATLAND_UNROLL for (int i = 0; i < width; ++i) rows[i] = next[i];
+  }
+}
+// One panel from rows of b (n, k).
+template <Isa I, class T>
+void pack_rows(const T* b, int64_t ldb, int64_t n, int64_t k, T* panel) {
+  constexpr int width = lanes<T, I>;
+  const int64_t stride = ceil_div(n, width) * width;
+  for (int64_t l = 0; l < k; l += width)
+    for (int64_t j = 0; j < n; j += width) {
+      Vec<T, I> square[width];
+      for (int i = 0; i < width; ++i)
+        square[i] = j + i < n ? load_part<I>(b + (j + i) * ldb + l, k - l) : Vec<T, I>{};
+      transpose_square(square);
+      T* p = panel + l * stride + j;
+      for (int i = 0; i < width; ++i)
+        if (l + i < k) store<I>(p + i * stride, square[i]);
+    }
+}
+
+}  // namespace
+
+template <Isa I, class T>
+void gemm_pack_rows(const T* b, int64_t ldb, int64_t n, int64_t k, T* packed) {
+  for (int64_t j = 0; j < n; j += gemm_panel<I, T>)
+    pack_rows<I>(b + j * ldb, ldb, smaller(gemm_panel<I, T>, n - j), k, packed + j * k);
+}
+
+template <Isa I, class T>
+void gemm_rows(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc) {
+  tile<I, T>({a, lda, false}, m, packed, k, n, k, c, ldc, false, nullptr);
+}
+
+template <Isa I, class T>
+void gemm(const Exec& exec, Transpose transpose, MatView<const T> a, MatView<const T> b, MatView<T> c,
+          bool accumulate, const GemmEpilogue<T>& epilogue) {
+  constexpr int64_t panel = gemm_panel<I, T>;
+  const int64_t m = c.rows, n = c.cols;
+  const int64_t k = transpose == Transpose::a ? a.rows : a.cols;
+  if (m == 0 || n == 0) return;
+  // Blocks of op(b) that are packed at once: about 4 MB.
+  const int64_t n_block = even_piece(n, 64 * panel);
+  const int64_t n_step = ceil_div(n_block, panel) * panel;
+  const int64_t k_most = (int64_t{1} << 20) / n_step;
+  const int64_t k_step = even_piece(k, k_most < 256 ? 256 : k_most);
+  const ScratchArray<T> scratch(exec, n_step * (k_step > 0 ? k_step : 1));
+  T* const packed = scratch.data();
+  // Tiles of c: rows divide by what the micro-kernels take. Little work stays in one task.
+  const bool little = m * n * (k + 16) < (1 << 18);
+  const int64_t tile_rows = little ? m : m < 768 ? 48 : 96;
+  const int64_t tile_cols = little ? n_step : 256 / panel * panel;
+  const bool plain = epilogue.bias == nullptr && epilogue.activation.kind == ActivationKind::identity;
+
+  for (int64_t j0 = 0; j0 < n; j0 += n_step) {
+    const int64_t cols = smaller(n_step, n - j0);
+    int64_t k0 = 0;
+    do {
+      const int64_t height = smaller(k_step, k - k0);
+      const auto pack = [&](int64_t j) {
+        const int64_t width = smaller(panel, cols - j);
+        if (transpose == Transpose::b)
+          pack_rows<I>(b.row(j0 + j) + k0, b.ld, width, height, packed + j * height);
+        else
+          pack_columns<I>(b.row(k0) + j0 + j, b.ld, width, height, packed + j * height);
+      };
+      const bool pack_at_once = little || cols * height < 16384;
+      if (pack_at_once)
+        for (int64_t j = 0; j < cols; j += panel) pack(j);
+      else
+        parallel_for(exec, ceil_div(cols, panel), [&](int64_t p, int) { pack(p * panel); });
+
+      const Left<T> left = Left<T>{a.data, a.ld, transpose == Transpose::a}.at(0, k0);
+      const bool last = k0 + height >= k;
+      const int64_t across = ceil_div(cols, tile_cols);
+      parallel_for(exec, across * ceil_div(m, tile_rows), [&](int64_t task, int) {
+        const int64_t i = task / across * tile_rows;
+        const int64_t j = task % across * tile_cols;
+        GemmEpilogue<T> part = epilogue;
+        if (part.bias != nullptr) part.bias += j0 + j;
+        tile<I, T>(left.at(i, 0), smaller(tile_rows, m - i), packed + j * height, height,
+                   smaller(tile_cols, cols - j), height, c.row(i) + j0 + j, c.ld, accumulate || k0 > 0,
+                   last && !plain ? &part : nullptr);
+      });
+      k0 += height;
+    } while (k0 < k);
+  }
+}
+
+#define FLATLAND_INSTANTIATE(T)                                                                              \
+  template void gemm_pack_rows<this_isa, T>(const T*, int64_t, int64_t, int64_t, T*);                        \
+  template void gemm_rows<this_isa, T>(const T*, int64_t, int64_t, const T*, int64_t, int64_t, T*, int64_t); \
+  template void gemm<this_isa, T>(const Exec&, Transpose, MatView<const T>, MatView<const T>, MatView<T>,    \
+                                  bool, const GemmEpilogue<T>&)
+FLATLAND_INSTANTIATE(float);
+FLATLAND_INSTANTIATE(double);
+#undef FLATLAND_INSTANTIATE
+
+}  // namespace flatland::kernels
