@@ -39,19 +39,6 @@ struct Left {
   }
 };
 
-// The first n lanes; all of them take the quick way.
-template <Isa I, class T>
-FLATLAND_HD Vec<T, I> load_part(const T* p, int64_t n) {
-  return n >= lanes<T, I> ? load<I>(p) : load_first<I>(p, n);
-}
-template <Isa I, class T>
-FLATLAND_HD void store_part(T* p, Vec<T, I> v, int64_t n) {
-  if (n >= lanes<T, I>)
-    store<I>(p, v);
-  else
-    store_first<I>(p, v, n);
-}
-
 // c (rows, n) = or += a (rows, k) panel (k, vectors), n in (vectors - 1, vectors] vectors.
 template <Isa I, class T, int rows, int vectors, bool transposed>
 [[gnu::noinline]] void micro_kernel(const T* a, int64_t lda, const T* panel, int64_t k, T* c, int64_t ldc,

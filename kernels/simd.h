@@ -101,6 +101,19 @@ FLATLAND_HD void store_first(T* p, Vec<T, I> v, std::int64_t n) {
     if (i < n) p[i] = lane[i];
 }
 
+// A whole vector where n >= lanes, else its first n lanes: for loops whose last vector is partial.
+template <Isa I, class T>
+FLATLAND_HD Vec<T, I> load_part(const T* p, std::int64_t n) {
+  return n >= lanes<T, I> ? load<I>(p) : load_first<I>(p, n);
+}
+template <Isa I, class T>
+FLATLAND_HD void store_part(T* p, Vec<T, I> v, std::int64_t n) {
+  if (n >= lanes<T, I>)
+    store<I>(p, v);
+  else
+    store_first<I>(p, v, n);
+}
+
 // The vector twins of primitives.h.
 template <class V>
 concept Vector = !std::is_arithmetic_v<V> && requires(V v) {

@@ -1,6 +1,8 @@
 // Overflow-checked size arithmetic: every product that becomes an allocation goes through here.
 #pragma once
 
+#include <flatland/kernels/check.h>
+
 #include <cstddef>
 #include <cstdint>
 

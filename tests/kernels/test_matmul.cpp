@@ -1,0 +1,235 @@
+#include <doctest/doctest.h>
+#include <flatland/kernels/activation.h>
+#include <flatland/kernels/check.h>
+#include <flatland/kernels/matmul.h>
+#include <flatland/kernels/matmul_simd.h>
+#include <tests/support/matmul_reference.h>
+
+#include <array>
+#include <string>
+
+using namespace flatland;
+using kernels::Exec;
+using kernels::matmul;
+using kernels::Transpose;
+using test::Guarded;
+
+namespace {
+
+// c = a b by each of the three transpositions; the operands come as (M, K) and (K, N).
+template <class T>
+Guarded<T> product(const Exec& exec, Transpose transpose, Guarded<T>& a, Guarded<T>& b) {
+  Guarded<T> c(a.rows, b.cols);
+  Guarded<T> other = transpose == Transpose::a ? a.transposed() : b.transposed();
+  if (transpose == Transpose::none) matmul<T>(exec, transpose, a.view(), b.view(), c.view());
+  if (transpose == Transpose::a) matmul<T>(exec, transpose, other.view(), b.view(), c.view());
+  if (transpose == Transpose::b) matmul<T>(exec, transpose, a.view(), other.view(), c.view());
+  CHECK(c.guards_intact());
+  return c;
+}
+
+constexpr std::array k_all = {Transpose::none, Transpose::a, Transpose::b};
+
+template <class T>
+std::int64_t differences(Guarded<T>& a, Guarded<T>& b) {
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < a.rows; ++i)
+    for (std::int64_t j = 0; j < a.cols; ++j) count += a(i, j) == b(i, j) ? 0 : 1;
+  return count;
+}
+
+struct Shape {
+  std::int64_t m, n, k;
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("matmul is one chain of multiply-adds, below, at and past the edges of tiles", T, float,
+                   double) {
+  const Exec exec(Device::cpu, 2);
+  std::vector<Shape> shapes;
+  for (const std::int64_t m : {1, 2, 3, 5, 6, 7, 13, 49})
+    for (const std::int64_t n : {1, 3, 4, 8, 15, 16, 17, 33, 48, 64, 65, 100}) shapes.push_back({m, n, 37});
+  for (const std::int64_t k : {1, 2, 16, 17, 127, 129, 513, 1100}) shapes.push_back({14, 35, k});
+  shapes.push_back({100, 260, 130});
+  shapes.push_back({200, 130, 70});
+  for (const Shape& s : shapes) {
+    Guarded<T> a(s.m, s.k), b(s.k, s.n);
+    a.fill_normal(1);
+    b.fill_normal(2);
+    Guarded<T> expected(s.m, s.n);
+    for (std::int64_t i = 0; i < s.m; ++i)
+      for (std::int64_t j = 0; j < s.n; ++j) expected(i, j) = test::chain(a, b, i, j);
+    for (const Transpose transpose : k_all) {
+      Guarded<T> c = product(exec, transpose, a, b);
+      INFO("transpose ", static_cast<int>(transpose), " M ", s.m, " N ", s.n, " K ", s.k);
+      CHECK(differences(c, expected) == 0);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("matmul of sizes that pack in several blocks stays within its rounding error", T, float,
+                   double) {
+  const Exec exec;
+  const std::int64_t m = 3, n = 4100, k = 1500;
+  Guarded<T> a(m, k), b(k, n);
+  a.fill_normal(3);
+  b.fill_normal(4);
+  for (const Transpose transpose : k_all) {
+    Guarded<T> c = product(exec, transpose, a, b);
+    double worst = 0;
+    for (std::int64_t i = 0; i < m; ++i)
+      for (std::int64_t j = 0; j < n; j += 7) {
+        const test::Dot<T> dot(a, b, i, j);
+        // a chain of k steps rounds k times; errors add like a random walk, four times that is generous
+        const double limit =
+            4 * std::sqrt(double(k)) * std::numeric_limits<T>::epsilon() * dot.size / std::sqrt(double(k));
+        worst = std::max(worst, std::abs(double(c(i, j)) - dot.value) / limit);
+      }
+    CHECK(worst <= 1);
+  }
+}
+
+TEST_CASE_TEMPLATE("matmul gives the same bits for any number of threads", T, float, double) {
+  Guarded<T> a(300, 200), b(200, 150);
+  a.fill_normal(5);
+  b.fill_normal(6);
+  for (const Transpose transpose : k_all) {
+    Guarded<T> one = product(Exec(Device::cpu, 1), transpose, a, b);
+    for (const int threads : {2, 3, 8}) {
+      Guarded<T> c = product(Exec(Device::cpu, threads), transpose, a, b);
+      CHECK(differences(one, c) == 0);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("linear gives a row alone the bits that it has inside a batch", T, float, double) {
+  const Exec exec;
+  Guarded<T> x(101, 75), w(100, 75), y(101, 100), bias(1, 100);
+  x.fill_normal(7);
+  w.fill_normal(8);
+  bias.fill_normal(9);
+  const std::span<const T> bias_values(bias.data(), 100);
+  kernels::linear<T>(exec, x.view(), w.view(), bias_values, activation::softplus, y.view());
+  for (const std::int64_t i : {0, 1, 47, 48, 50, 95, 96, 99, 100}) {
+    Guarded<T> alone(1, 100);
+    kernels::linear<T>(exec, {x.data() + i * x.ld, 1, 75, x.ld}, w.view(), bias_values, activation::softplus,
+                       alone.view());
+    for (std::int64_t j = 0; j < 100; ++j) CHECK(alone(0, j) == y(i, j));
+  }
+}
+
+TEST_CASE_TEMPLATE("matmul accumulates onto what is there", T, float, double) {
+  const Exec exec;
+  for (const std::int64_t k : {0, 1, 50, 700}) {
+    Guarded<T> a(19, k), b(k, 70), c(19, 70);
+    a.fill_normal(10);
+    b.fill_normal(11);
+    c.fill_normal(12);
+    Guarded<T> start = c;
+    matmul<T>(exec, Transpose::none, a.view(), b.view(), c.view(), true);
+    CHECK(c.guards_intact());
+    for (std::int64_t i = 0; i < 19; ++i)
+      for (std::int64_t j = 0; j < 70; ++j) CHECK(c(i, j) == test::chain(a, b, i, j, start(i, j)));
+  }
+}
+
+TEST_CASE_TEMPLATE("matmul of nothing", T, float, double) {
+  const Exec exec;
+  Guarded<T> a(4, 0), b(0, 5), c(4, 5);
+  c.fill_normal(1);
+  matmul<T>(exec, Transpose::none, a.view(), b.view(), c.view());
+  for (std::int64_t i = 0; i < 4; ++i)
+    for (std::int64_t j = 0; j < 5; ++j) CHECK(c(i, j) == 0);
+  Guarded<T> no_rows(0, 3), w(5, 3), no_out(0, 5);
+  kernels::linear<T>(exec, no_rows.view(), w.view(), {}, activation::relu, no_out.view());
+  Guarded<T> x(2, 0), w0(3, 0), y(2, 3);
+  const std::array<T, 3> bias = {1, -2, 3};
+  kernels::linear<T>(exec, x.view(), w0.view(), bias, activation::relu, y.view());
+  CHECK((y(0, 0) == 1 && y(1, 1) == 0 && y(1, 2) == 3));
+}
+
+TEST_CASE_TEMPLATE("linear is the product, plus bias, through the activation", T, float, double) {
+  const Exec exec;
+  const std::array kinds = {activation::identity, activation::relu,     activation::leaky_relu(0.1),
+                            activation::elu(),    activation::softplus, activation::sigmoid,
+                            activation::tanh};
+  for (const std::int64_t d : {5, 300})
+    for (const std::int64_t m : {2, 100}) {
+      Guarded<T> x(31, d), w(m, d), bias(1, m);
+      x.fill_normal(13);
+      w.fill_normal(14);
+      bias.fill_normal(15);
+      Guarded<T> wt = w.transposed(), plain = product(exec, Transpose::none, x, wt);
+      for (const Activation& act : kinds)
+        for (const bool with_bias : {false, true}) {
+          Guarded<T> y(31, m), expected(31, m);
+          kernels::linear<T>(
+              exec, x.view(), w.view(),
+              with_bias ? std::span<const T>(bias.data(), static_cast<std::size_t>(m)) : std::span<const T>{},
+              act, y.view());
+          CHECK(y.guards_intact());
+          for (std::int64_t i = 0; i < 31; ++i)
+            for (std::int64_t j = 0; j < m; ++j)
+              expected(i, j) = plain(i, j) + (with_bias ? bias(0, j) : T(0));
+          kernels::activate<T>(exec, act, expected.view(), expected.view());
+          INFO(std::string(name(act.kind)), " D ", d, " M ", m);
+          CHECK(differences(y, expected) == 0);
+        }
+    }
+}
+
+TEST_CASE_TEMPLATE("the tile product that other kernels use equals matmul, and x x^T is symmetric", T, float,
+                   double) {
+  const Exec exec;
+  Guarded<T> x(131, 67), c(131, 131);
+  x.fill_normal(16);
+  Guarded<T> xt = x.transposed(), expected = product(exec, Transpose::none, x, xt);
+  kernels::with_isa([&](auto isa) {
+    const kernels::ScratchArray<T> packed(exec, kernels::gemm_packed_size<isa, T>(131, 67));
+    kernels::gemm_pack_rows<isa, T>(x.data(), x.ld, 131, 67, packed.data());
+    kernels::gemm_rows<isa, T>(x.data(), x.ld, 131, packed.data(), 131, 67, c.data(), c.ld);
+  });
+  CHECK(c.guards_intact());
+  CHECK(differences(c, expected) == 0);
+  for (std::int64_t i = 0; i < 131; ++i)
+    for (std::int64_t j = 0; j < i; ++j) CHECK(c(i, j) == c(j, i));
+}
+
+TEST_CASE("NaN and infinity in one row or column stay there") {
+  const Exec exec;
+  Guarded<float> a(20, 30), b(30, 40);
+  a.fill_normal(17);
+  b.fill_normal(18);
+  a(7, 3) = std::numeric_limits<float>::quiet_NaN();
+  b(5, 39) = std::numeric_limits<float>::infinity();
+  for (const Transpose transpose : k_all) {
+    Guarded<float> c = product(exec, transpose, a, b);
+    for (std::int64_t i = 0; i < 20; ++i)
+      for (std::int64_t j = 0; j < 40; ++j) CHECK(std::isfinite(c(i, j)) == (i != 7 && j != 39));
+  }
+}
+
+TEST_CASE("matmul and linear name the sizes that do not fit") {
+  const Exec exec;
+  Guarded<float> a(3, 4, 0), b(5, 6, 0), c(3, 6, 0);
+  const auto message = [](auto&& f) {
+    try {
+      f();
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(message([&] { matmul<float>(exec, Transpose::none, a.view(), b.view(), c.view()); }) ==
+        "matmul: a b of a (3, 4) and b (5, 6); the inner sizes must match");
+  Guarded<float> b2(4, 6, 0), c2(3, 5, 0);
+  CHECK(message([&] { matmul<float>(exec, Transpose::none, a.view(), b2.view(), c2.view()); }) ==
+        "matmul: a b of a (3, 4) and b (4, 6) is (3, 6) but c is (3, 5)");
+  Guarded<float> w(6, 4, 0);
+  const std::array<float, 2> bias = {};
+  CHECK(message([&] { kernels::linear<float>(exec, a.view(), w.view(), bias, {}, c.view()); }) ==
+        "linear: bias has 2 values but w is (6, 4); give one a row of w, or none");
+  CHECK(message([&] { kernels::linear<float>(exec, a.view(), b.view(), {}, {}, c.view()); }) ==
+        "linear: x is (3, 4) but w is (5, 6); w must have one column a column of x");
+}
