@@ -1,0 +1,171 @@
+#include "examples/support/options.h"
+
+#include <flatland/kernels/check.h>
+#include <flatland/kernels/version.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <limits>
+#include <numeric>
+
+namespace flatland::examples {
+namespace {
+
+struct Flag {
+  std::string_view name;
+  std::string_view value;  // empty: a switch
+  std::string_view help;
+};
+
+constexpr Flag k_flags[] = {
+    {"--data", "PATH", ""},
+    {"--out", "FOLDER", "where pictures and report.json go; made when missing"},
+    {"--seed", "N", "of initial weights, order of batches and samples"},
+    {"--threads", "N", "of the CPU; 0 takes all. Results do not depend on it"},
+    {"--device", "NAME", "auto, cpu or cuda; auto takes the GPU when there is one"},
+    {"--quick", "", "a short run that shows that all works"},
+    {"--help", "", "this text"},
+};
+
+// Insertions, deletions and changes between two words (Levenshtein).
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0]++;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t change = diagonal + (a[i] != b[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({change, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+const Flag& find_flag(std::string_view word) {
+  const auto found = std::ranges::find(k_flags, word, &Flag::name);
+  if (found != std::end(k_flags)) return *found;
+  FLATLAND_CHECK(word.starts_with('-'), "argument '", word,
+                 "' is not expected; options begin with --, see --help");
+  const auto closest =
+      std::ranges::min_element(k_flags, {}, [&](const Flag& flag) { return edit_distance(word, flag.name); });
+  constexpr std::size_t k_typo = 2;
+  const bool guess = edit_distance(word, closest->name) <= k_typo;
+  detail::fail("unknown option '", word, "'", guess ? "; did you mean " : "; see --help",
+               guess ? closest->name : "");
+}
+
+template <class T>
+T integer(std::string_view flag, std::string_view text, T max) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  FLATLAND_CHECK(
+      error == std::errc() && end == text.data() + text.size() && value <= max && !text.starts_with('-'),
+      flag, ": '", text, "' is not allowed; give a whole number from 0 to ", max);
+  return value;
+}
+
+Device device_of(std::string_view text) {
+  if (text == "auto") return best_device();
+  if (text == "cpu") return Device::cpu;
+  FLATLAND_CHECK(text == "cuda", "--device: '", text, "' is not allowed; give auto, cpu or cuda");
+  FLATLAND_CHECK(
+      best_device() == Device::cuda,
+      "--device: cuda is not usable here (no GPU, no driver, or a build without CUDA); give auto or cpu");
+  return Device::cuda;
+}
+
+void set(Options& options, std::string_view flag, std::string_view value) {
+  constexpr int k_max_threads = 1024;
+  if (flag == "--data") options.data = value;
+  if (flag == "--out") options.out = value;
+  if (flag == "--seed") options.seed = integer(flag, value, std::numeric_limits<std::uint64_t>::max());
+  if (flag == "--threads") options.threads = integer(flag, value, k_max_threads);
+  if (flag == "--device") options.device = device_of(value);
+  if (flag == "--quick") options.quick = true;
+}
+
+std::string default_text(const Options& defaults, std::string_view flag) {
+  if (flag == "--data" && !defaults.data.empty()) return defaults.data.string();
+  if (flag == "--out") return defaults.out.empty() ? "." : defaults.out.string();
+  if (flag == "--seed") return std::to_string(defaults.seed);
+  if (flag == "--threads") return std::to_string(defaults.threads);
+  if (flag == "--device") return "auto";
+  return {};
+}
+
+}  // namespace
+
+Options parse(const Program& program, const std::vector<std::string>& arguments, bool* help) {
+  Options options = program.defaults;
+  if (options.out.empty()) options.out = ".";
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string_view argument = arguments[i];
+    const std::size_t equals = argument.find('=');
+    const Flag& flag = find_flag(argument.substr(0, equals));
+    if (flag.name == "--help" && help) *help = true;
+    if (flag.value.empty()) {
+      FLATLAND_CHECK(equals == std::string_view::npos, flag.name, ": takes no value");
+      set(options, flag.name, {});
+    } else if (equals != std::string_view::npos) {
+      set(options, flag.name, argument.substr(equals + 1));
+    } else {
+      FLATLAND_CHECK(i + 1 < arguments.size(), flag.name, ": a value is missing (", flag.value, ")");
+      set(options, flag.name, arguments[++i]);
+    }
+  }
+  FLATLAND_CHECK(!options.out.empty(), "--out: a folder is missing");
+  return options;
+}
+
+std::string help_text(const Program& program) {
+  std::string text = program.name;
+  text.append(": ")
+      .append(program.purpose)
+      .append("\n\nusage: ")
+      .append(program.name)
+      .append(" [options]\n\n");
+  for (const Flag& flag : k_flags) {
+    std::string left = "  ";
+    left.append(flag.name).append(" ").append(flag.value);
+    constexpr std::size_t k_column = 20;
+    left.resize(std::max(left.size() + 1, k_column), ' ');
+    text.append(left).append(flag.name == "--data" ? program.data_help : flag.help);
+    const std::string shown = default_text(program.defaults, flag.name);
+    if (!shown.empty()) text.append(" [").append(shown).append("]");
+    text += '\n';
+  }
+  return text.append("\nflatland ").append(FLATLAND_VERSION).append("\n");
+}
+
+Options parse_or_exit(const Program& program, int argc, char** argv) {
+  try {
+    bool help = false;
+    const Options options = parse(program, {argv + 1, argv + argc}, &help);
+    if (help) {
+      std::fputs(help_text(program).c_str(), stdout);
+      std::exit(0);
+    }
+    std::filesystem::create_directories(options.out);
+    return options;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: %s\n", program.name.c_str(), error.what());
+    std::exit(2);
+  }
+}
+
+int run(const Program& program, int argc, char** argv, void (*body)(const Options&)) {
+  const Options options = parse_or_exit(program, argc, argv);
+  try {
+    body(options);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: %s\n", program.name.c_str(), error.what());
+    return 1;
+  }
+}
+
+}  // namespace flatland::examples

@@ -1,0 +1,40 @@
+// The command line that all examples share.
+#pragma once
+
+#include <flatland/engine/tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace flatland::examples {
+
+struct Options {
+  std::filesystem::path data;     // --data
+  std::filesystem::path out;      // --out: a folder, made when it is not there
+  std::uint64_t seed = 42;        // --seed
+  int threads = 0;                // --threads; 0: all
+  Device device = best_device();  // --device auto|cpu|cuda
+  bool quick = false;             // --quick: a short run, for tests
+};
+
+struct Program {
+  std::string name = {};
+  std::string purpose = {};    // one sentence
+  std::string data_help = {};  // what --data expects
+  Options defaults = {};
+};
+
+// Reads argc and argv. Ends the program after --help (0) and after a bad argument (2, with a message that
+// names it and what is allowed).
+Options parse_or_exit(const Program& program, int argc, char** argv);
+
+// The parts of it, for tests. Throws flatland::Error; help asks for the text.
+Options parse(const Program& program, const std::vector<std::string>& arguments, bool* help = nullptr);
+std::string help_text(const Program& program);
+
+// Runs `body` and returns the exit code: an Error becomes a message "name: ..." and 1.
+int run(const Program& program, int argc, char** argv, void (*body)(const Options&));
+
+}  // namespace flatland::examples
