@@ -13,14 +13,5 @@ FLATLAND_HD void for_vectors(std::int64_t n, const Step& step) {
   for (; i + k_lanes <= n; i += k_lanes) step(i, k_lanes);
   if (i < n) step(i, n - i);
 }
-template <Isa I, class T>
-FLATLAND_HD Vec<T, I> load_part(const T* p, std::int64_t width, T fill) {
-  return width == lanes<T, I> ? load<I>(p) : load_first<I>(p, width, fill);
-}
-template <Isa I, class T>
-FLATLAND_HD void store_part(T* p, Vec<T, I> v, std::int64_t width) {
-  if (width == lanes<T, I>) return store<I>(p, v);
-  store_first<I>(p, v, width);
-}
 
 }  // namespace flatland::kernels

@@ -103,8 +103,8 @@ FLATLAND_HD void store_first(T* p, Vec<T, I> v, std::int64_t n) {
 
 // A whole vector where n >= lanes, else its first n lanes: for loops whose last vector is partial.
 template <Isa I, class T>
-FLATLAND_HD Vec<T, I> load_part(const T* p, std::int64_t n) {
-  return n >= lanes<T, I> ? load<I>(p) : load_first<I>(p, n);
+FLATLAND_HD Vec<T, I> load_part(const T* p, std::int64_t n, T fill = 0) {
+  return n >= lanes<T, I> ? load<I>(p) : load_first<I>(p, n, fill);
 }
 template <Isa I, class T>
 FLATLAND_HD void store_part(T* p, Vec<T, I> v, std::int64_t n) {
