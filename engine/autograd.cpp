@@ -18,11 +18,14 @@ bool shares_memory(const Tensor& t) {
 
 // sum += grad, in place where nobody else sees `sum`.
 void add_to(Tensor& sum, const Tensor& grad) {
-  if (shares_memory(sum)) sum = sum.clone();
+  if (shares_memory(sum)) {
+    sum = sum + grad;
+    return;
+  }
   dispatch_float("backward", sum.dtype(), [&]<class T>(std::type_identity<T>) {
-    const auto s = sum.mutable_values<T>();
-    const auto g = grad.values<T>();
-    for (std::size_t i = 0; i < s.size(); ++i) s[i] += g[i];
+    const auto n = static_cast<std::size_t>(sum.numel());
+    kernels::axpby<T>(current_exec(sum.device()), T(1), {grad.data<T>(), n}, T(1),
+                      {sum.mutable_data<T>(), n});
   });
 }
 

@@ -18,7 +18,8 @@ struct NamedTensor {
 };
 
 // A module owns parameters and children by name. Names join with dots: "layers.0.weight".
-// Modules move but do not copy.
+// Modules move but do not copy. A module that adds several children calls initialize(0) at the end of its
+// constructor, so that each parameter starts from its own draws.
 class Module {
  public:
   virtual ~Module() = default;
@@ -31,12 +32,14 @@ class Module {
   std::int64_t parameter_count() const;
 
   void zero_grad();
+  // The parameters stay the same tensors and get other memory; gradients are forgotten.
   void to(Device device);
   void to(Dtype dtype);
   void train(bool on = true);
   void eval() { train(false); }
   bool training() const { return training_; }
-  // Draws all parameters anew from (seed); parameter i of the module uses stream i.
+  // Draws all parameters anew from `seed`; parameter i in the order of parameters() uses stream i. The same
+  // bits for any number of threads and in float32 the rounded values of float64.
   void initialize(std::uint64_t seed);
 
  protected:
@@ -58,6 +61,11 @@ class Module {
     Tensor tensor;
     Init init;
   };
+  static void draw(Parameter& p, std::uint64_t seed, std::uint64_t stream);
+  // f(name, parameter) for all parameters, own first, then the children's.
+  template <class F>
+  void visit(const std::string& prefix, F&& f);
+
   std::vector<Parameter> own_;
   std::vector<std::pair<std::string, std::shared_ptr<Module>>> children_;
   bool training_ = true;

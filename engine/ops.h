@@ -61,8 +61,10 @@ double max_value(const Tensor& a);
 Tensor argmax(const Tensor& a);  // (N, M) -> int64 (N), the first of equal ones
 
 // --- shape and selection ---
-Tensor reshape(const Tensor& a, Shape shape);  // one size may be -1; shares the values
-Tensor transpose(const Tensor& a);             // (N, M) -> (M, N), copied
+Tensor reshape(const Tensor& a, std::initializer_list<std::int64_t> sizes);  // one size may be -1;
+Tensor reshape(const Tensor& a, std::span<const std::int64_t> sizes);        // shares the values
+Tensor reshape(const Tensor& a, const Shape& shape);
+Tensor transpose(const Tensor& a);  // (N, M) -> (M, N), copied
 Tensor concat(std::span<const Tensor> parts, int dim = 0);
 Tensor concat(std::initializer_list<Tensor> parts, int dim = 0);
 Tensor stack(std::span<const Tensor> parts);  // equal shapes, a new first dimension

@@ -39,6 +39,9 @@ struct Adam {
   double weight_decay = 0;
 };
 
+// The tensors of Module::parameters().
+std::vector<Tensor> tensors_of(const std::vector<NamedTensor>& parameters);
+
 // Recipes are values; this makes the thing that runs.
 std::unique_ptr<Optimizer> make_optimizer(const SGD& recipe, std::vector<Tensor> parameters, double lr);
 std::unique_ptr<Optimizer> make_optimizer(const Adam& recipe, std::vector<Tensor> parameters, double lr);

@@ -1,6 +1,7 @@
 #include <flatland/engine/dispatch.h>
 #include <flatland/engine/pool.h>
 #include <flatland/engine/storage.h>
+#include <flatland/kernels/elementwise.h>
 
 #include <algorithm>
 #include <cstring>
@@ -39,9 +40,15 @@ void copy_rows(Device device, RawMatrix dst, RawMatrix src, std::int64_t rows, s
 }
 
 void fill_values(Device device, Dtype dtype, void* dst, std::int64_t n, double value) {
-  need_cpu(device, "fill");
+  const auto count = static_cast<std::size_t>(n);
   dispatch_any(dtype, [&]<class T>(std::type_identity<T>) {
-    std::fill_n(static_cast<T*>(dst), n, static_cast<T>(value));
+    const std::span<T> values(static_cast<T*>(dst), count);
+    if constexpr (std::is_same_v<T, std::int32_t>) {
+      need_cpu(device, "fill");
+      std::fill(values.begin(), values.end(), static_cast<T>(value));
+    } else {
+      kernels::fill<T>(current_exec(device), static_cast<T>(value), values);
+    }
   });
 }
 

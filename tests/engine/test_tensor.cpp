@@ -10,24 +10,11 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/errors.h"
+
 using namespace flatland;
-
-namespace {
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
-}  // namespace
+using test::contains;
+using test::error_of;
 
 TEST_CASE("tensors are created with shape, type and values") {
   const Tensor a = Tensor::of({{1, 2, 3}, {4, 5, 6}});

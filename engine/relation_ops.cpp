@@ -1,0 +1,156 @@
+#include <flatland/engine/op_inputs.h>
+#include <flatland/engine/relation_ops.h>
+#include <flatland/kernels/pairwise.h>
+
+namespace flatland {
+
+using detail::dispatch_float;
+using detail::exec_of;
+using detail::mutable_span_of;
+using detail::span_of;
+
+namespace {
+
+void check_square(std::string_view who, const Tensor& t) {
+  detail::check_rank(who, t, 2);
+  FLATLAND_CHECK(t.size(0) == t.size(1), who, ": got ", t.shape(), "; it needs a square matrix");
+}
+
+// A view to write to, or one without data where no gradient is wanted.
+template <class T>
+kernels::MatView<T> maybe_matrix(Tensor& t) {
+  return t.defined() ? t.mutable_matrix<T>() : kernels::MatView<T>();
+}
+
+}  // namespace
+
+// --- distances ----------------------------------------------------------------------------------------
+
+Tensor pdist(const Tensor& x, Metric metric) {
+  detail::check_rank("pdist", x, 2);
+  Tensor dist = Tensor::empty({kernels::condensed_size(x.size(0))}, x.dtype(), x.device());
+  dispatch_float("pdist", x.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::condensed_distances<T>(exec_of(x), metric, x.matrix<T>(), mutable_span_of<T>(dist));
+  });
+  record(dist, {x}, [x = x.detach(), dist = dist.detach(), metric](BackwardContext& ctx) {
+    Tensor dx = detail::empty_like(x);
+    dispatch_float("pdist", x.dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::condensed_distances_backward<T>(exec_of(x), metric, x.matrix<T>(), span_of<T>(dist),
+                                               span_of<T>(ctx.grad()), dx.mutable_matrix<T>());
+    });
+    ctx.accumulate(0, dx);
+  });
+  return dist;
+}
+
+Tensor cdist(const Tensor& x, const Tensor& y, Metric metric) {
+  detail::check_alike("cdist", x, y);
+  detail::check_rank("cdist", x, 2);
+  detail::check_rank("cdist", y, 2);
+  FLATLAND_CHECK(x.size(1) == y.size(1), "cdist: x is ", x.shape(), " but y is ", y.shape(),
+                 "; the column counts must match");
+  Tensor dist = Tensor::empty({x.size(0), y.size(0)}, x.dtype(), x.device());
+  dispatch_float("cdist", x.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::cross_distances<T>(exec_of(x), metric, x.matrix<T>(), y.matrix<T>(), dist.mutable_matrix<T>());
+  });
+  record(dist, {x, y}, [x = x.detach(), y = y.detach(), dist = dist.detach(), metric](BackwardContext& ctx) {
+    Tensor dx = ctx.wants(0) ? detail::empty_like(x) : Tensor();
+    Tensor dy = ctx.wants(1) ? detail::empty_like(y) : Tensor();
+    dispatch_float("cdist", x.dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::cross_distances_backward<T>(exec_of(x), metric, x.matrix<T>(), y.matrix<T>(), dist.matrix<T>(),
+                                           ctx.grad().matrix<T>(), maybe_matrix<T>(dx), maybe_matrix<T>(dy));
+    });
+    if (dx.defined()) ctx.accumulate(0, dx);
+    if (dy.defined()) ctx.accumulate(1, dy);
+  });
+  return dist;
+}
+
+Tensor pair_distances(const Tensor& a, const Tensor& b, Metric metric) {
+  detail::check_same_shape("pair_distances", a, b);
+  detail::check_rank("pair_distances", a, 2);
+  Tensor dist = Tensor::empty({a.size(0)}, a.dtype(), a.device());
+  dispatch_float("pair_distances", a.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::pair_distances<T>(exec_of(a), metric, a.matrix<T>(), b.matrix<T>(), mutable_span_of<T>(dist));
+  });
+  record(dist, {a, b}, [a = a.detach(), b = b.detach(), dist = dist.detach(), metric](BackwardContext& ctx) {
+    Tensor da = ctx.wants(0) ? detail::empty_like(a) : Tensor();
+    Tensor db = ctx.wants(1) ? detail::empty_like(b) : Tensor();
+    dispatch_float("pair_distances", a.dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::pair_distances_backward<T>(exec_of(a), metric, a.matrix<T>(), b.matrix<T>(), span_of<T>(dist),
+                                          span_of<T>(ctx.grad()), maybe_matrix<T>(da), maybe_matrix<T>(db));
+    });
+    if (da.defined()) ctx.accumulate(0, da);
+    if (db.defined()) ctx.accumulate(1, db);
+  });
+  return dist;
+}
+
+// --- forms of a symmetric relation --------------------------------------------------------------------
+
+namespace {
+
+void check_condensed(std::string_view who, const Tensor& condensed, std::int64_t n) {
+  detail::check_rank(who, condensed, 1);
+  FLATLAND_CHECK(n >= 0 && condensed.size(0) == kernels::condensed_size(n), who, ": got ", condensed.size(0),
+                 " values for ", n, " items; it needs ", kernels::condensed_size(n));
+}
+
+Tensor square_of(const Tensor& condensed, std::int64_t n) {
+  Tensor square = Tensor::empty({n, n}, condensed.dtype(), condensed.device());
+  dispatch_float("condensed_to_square", condensed.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::condensed_to_square<T>(exec_of(condensed), span_of<T>(condensed), square.mutable_matrix<T>());
+  });
+  return square;
+}
+
+}  // namespace
+
+Tensor condensed_to_square(const Tensor& condensed, std::int64_t n) {
+  check_condensed("condensed_to_square", condensed, n);
+  Tensor square = square_of(condensed, n);
+  record(square, {condensed}, [shape = condensed.shape()](BackwardContext& ctx) {
+    Tensor d = Tensor::empty(shape, ctx.grad().dtype(), ctx.grad().device());
+    dispatch_float("condensed_to_square", d.dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::condensed_to_square_backward<T>(exec_of(d), ctx.grad().matrix<T>(), mutable_span_of<T>(d));
+    });
+    ctx.accumulate(0, d);
+  });
+  return square;
+}
+
+namespace {
+
+enum class TriangleCopy { from_square, to_square };
+
+// Row i of the upper triangle is one run of values in both forms.
+void copy_triangle(TriangleCopy direction, const Tensor& square, const Tensor& condensed) {
+  const std::int64_t n = square.size(0);
+  const std::size_t size = size_of(square.dtype());
+  auto* s = static_cast<std::byte*>(square.impl()->storage->data()) + size;
+  auto* c = static_cast<std::byte*>(condensed.impl()->storage->data());
+  for (std::int64_t i = 0; i + 1 < n; ++i) {
+    const std::size_t bytes = static_cast<std::size_t>(n - 1 - i) * size;
+    const bool from = direction == TriangleCopy::from_square;
+    detail::copy_bytes(square.device(), from ? c : s, square.device(), from ? s : c, bytes);
+    s += static_cast<std::size_t>(n + 1) * size;
+    c += bytes;
+  }
+}
+
+}  // namespace
+
+Tensor square_to_condensed(const Tensor& square) {
+  check_square("square_to_condensed", square);
+  const std::int64_t n = square.size(0);
+  Tensor condensed = Tensor::empty({kernels::condensed_size(n)}, square.dtype(), square.device());
+  copy_triangle(TriangleCopy::from_square, square, condensed);
+  record(condensed, {square}, [n](BackwardContext& ctx) {
+    Tensor d = Tensor::zeros({n, n}, ctx.grad().dtype(), ctx.grad().device());
+    copy_triangle(TriangleCopy::to_square, d, ctx.grad());
+    ctx.accumulate(0, d);
+  });
+  return condensed;
+}
+
+}  // namespace flatland
