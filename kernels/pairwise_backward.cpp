@@ -1,0 +1,209 @@
+#include <flatland/kernels/check.h>
+#include <flatland/kernels/pairwise.h>
+#include <flatland/kernels/pairwise_simd.h>
+#include <flatland/kernels/parallel.h>
+#include <flatland/kernels/unit_rows_simd.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace flatland::kernels {
+
+namespace {
+
+constexpr std::int64_t k_block = 16;  // rows of a task
+
+// The rows that stand on one side of the distances: as they are, or their unit rows.
+template <class T>
+struct Side {
+  std::optional<UnitRows<T>> unit;
+  In<T> rows;
+
+  Side(const Exec& exec, const DistanceForm& form, In<T> x) : rows(x) {
+    if (!form.unit_rows) return;
+    unit.emplace(exec, form, x);
+    rows = unit->coordinates();
+  }
+};
+
+// With u, v the unit rows, c the distance: dc/dx = ((u - v) - c u) / |x|; the sum over (u - v) is there
+// already.
+template <class T>
+void finish_unit_row(T weighted_dist, T scale, const T* u, std::int64_t d, T* dx) {
+  for (std::int64_t k = 0; k < d; ++k) dx[k] = (dx[k] - weighted_dist * u[k]) * scale;
+}
+
+// The gradient for the rows of x against all rows of y. gather(i, count, g, dist) fills (count, y.rows) with
+// the upstream gradients and the distances of the rows i, ..., i + count - 1.
+template <class T, class Gather>
+void backward_rows(const Exec& exec, const DistanceForm& form, const Side<T>& x, const Side<T>& y,
+                   MatView<T> dx, Gather gather) {
+  with_isa([&](auto isa) {
+    constexpr std::int64_t width = panel_rows<T, isa>;
+    const In<T> rows = x.rows;
+    const In<T> others = y.rows;
+    const std::int64_t m = others.rows;
+    const bool use_panels = gradient_uses_panels<isa, T>(form.term, rows.cols);
+    const std::int64_t panel_count = use_panels ? ceil_div(m, width) : 0;
+    const ScratchArray<T> panels(exec, panel_count * width * rows.cols);
+    parallel_for(exec, panel_count, [&](std::int64_t p, int) {
+      pack_panel<isa, T>(others, p * width, panels.data() + p * width * rows.cols);
+    });
+    const std::int64_t tile = k_block * m;
+    const ScratchArray<T> buffers(exec, checked_mul(exec.threads(), 2 * tile));
+    parallel_for(exec, ceil_div(rows.rows, k_block), [&](std::int64_t task, int thread) {
+      const std::int64_t begin = task * k_block;
+      const std::int64_t count = std::min(k_block, rows.rows - begin);
+      T* g = buffers.data() + thread * 2 * tile;
+      T* dist = g + tile;
+      gather(begin, count, g, dist);
+      T weighted_dist[k_block];
+      for (std::int64_t r = 0; r < count; ++r)
+        weighted_dist[r] = gradient_weights<isa, T>(form, m, dist + r * m, g + r * m);
+      const MatView<T> out(dx.row(begin), count, rows.cols, dx.ld);
+      accumulate_gradient<isa, T>(form, In<T>(rows.row(begin), count, rows.cols, rows.ld), others,
+                                  panels.data(), MatView<const T>(g, count, m), dist, out);
+      if (!form.unit_rows) return;
+      for (std::int64_t r = 0; r < count; ++r)
+        finish_unit_row<T>(weighted_dist[r], x.unit->scale(begin + r), rows.row(begin + r), rows.cols,
+                           out.row(r));
+    });
+  });
+}
+
+// Rows begin, ..., begin + count - 1 of the square form, diagonal 0.
+template <class T>
+void gather_condensed(std::int64_t n, const T* condensed, std::int64_t begin, std::int64_t count, T* square) {
+  for (std::int64_t j = 0; j < begin; ++j) {
+    const T* column = condensed + condensed_index(n, j, begin);
+    for (std::int64_t r = 0; r < count; ++r) square[r * n + j] = column[r];
+  }
+  for (std::int64_t r = 0; r < count; ++r) {
+    const std::int64_t i = begin + r;
+    for (std::int64_t j = begin; j < i; ++j) square[r * n + j] = condensed[condensed_index(n, j, i)];
+    square[r * n + i] = 0;
+    std::copy_n(condensed + condensed_index(n, i, i + 1), n - i - 1, square + r * n + i + 1);
+  }
+}
+
+template <class T>
+void gather_columns(In<T> m, std::int64_t begin, std::int64_t count, T* transposed) {
+  for (std::int64_t i = 0; i < m.rows; ++i)
+    for (std::int64_t r = 0; r < count; ++r) transposed[r * m.rows + i] = m(i, begin + r);
+}
+
+// The gradient of one side of the pairs.
+template <class T>
+void backward_pairs(const Exec& exec, const DistanceForm& form, const Side<T>& a, const Side<T>& b,
+                    InSpan<T> dist, InSpan<T> g, MatView<T> da) {
+  constexpr std::int64_t block = 1024;
+  with_isa([&](auto isa) {
+    const std::int64_t d = a.rows.cols;
+    const ScratchArray<T> buffers(exec, exec.threads() * block);
+    parallel_for(exec, ceil_div(a.rows.rows, block), [&](std::int64_t task, int thread) {
+      const std::int64_t begin = task * block;
+      const std::int64_t count = std::min(block, a.rows.rows - begin);
+      T* weights = buffers.data() + thread * block;
+      std::copy_n(g.data() + begin, count, weights);
+      gradient_weights<isa, T>(form, count, dist.data() + begin, weights);
+      paired_gradient<isa, T>(form, In<T>(a.rows.row(begin), count, d, a.rows.ld),
+                              In<T>(b.rows.row(begin), count, d, b.rows.ld), weights, dist.data() + begin,
+                              MatView<T>(da.row(begin), count, d, da.ld));
+      if (!form.unit_rows) return;
+      for (std::int64_t r = begin; r < begin + count; ++r) {
+        const auto at = static_cast<std::size_t>(r);
+        finish_unit_row<T>(g[at] * dist[at], a.unit->scale(r), a.rows.row(r), d, da.row(r));
+      }
+    });
+  });
+}
+
+template <class T>
+void check_shape(const char* who, const char* what, In<T> got, std::int64_t rows, std::int64_t cols) {
+  FLATLAND_CHECK(got.rows == rows && got.cols == cols, who, ": ", what, " is ", got, " but must be (", rows,
+                 ", ", cols, ")");
+}
+
+void check_size(const char* who, const char* what, std::size_t got, std::int64_t want) {
+  FLATLAND_CHECK(static_cast<std::int64_t>(got) == want, who, ": ", what, " has ", got,
+                 " values but must have ", want);
+}
+
+}  // namespace
+
+template <class T>
+void cross_distances_backward(const Exec& exec, Metric metric, In<T> x, In<T> y, In<T> dist, In<T> g,
+                              MatView<T> dx, Out<T> dy) {
+  constexpr const char* who = "cross_distances_backward";
+  const DistanceForm form = distance_form(metric, who);
+  FLATLAND_CHECK(x.cols == y.cols, who, ": x is ", x, " but y is ", y, "; the column counts must match");
+  check_shape<T>(who, "dist", dist, x.rows, y.rows);
+  check_shape<T>(who, "g", g, x.rows, y.rows);
+  const Side<T> sx(exec, form, x);
+  const Side<T> sy(exec, form, y);
+  if (dx.data != nullptr) {
+    check_shape<T>(who, "dx", dx, x.rows, x.cols);
+    backward_rows<T>(exec, form, sx, sy, dx, [&](std::int64_t begin, std::int64_t count, T* gs, T* dists) {
+      for (std::int64_t r = 0; r < count; ++r) {
+        std::copy_n(g.row(begin + r), y.rows, gs + r * y.rows);
+        std::copy_n(dist.row(begin + r), y.rows, dists + r * y.rows);
+      }
+    });
+  }
+  if (dy.data != nullptr) {
+    check_shape<T>(who, "dy", dy, y.rows, y.cols);
+    backward_rows<T>(exec, form, sy, sx, dy, [&](std::int64_t begin, std::int64_t count, T* gs, T* dists) {
+      gather_columns<T>(g, begin, count, gs);
+      gather_columns<T>(dist, begin, count, dists);
+    });
+  }
+}
+
+template <class T>
+void condensed_distances_backward(const Exec& exec, Metric metric, In<T> x, InSpan<T> dist, InSpan<T> g,
+                                  MatView<T> dx) {
+  constexpr const char* who = "condensed_distances_backward";
+  const DistanceForm form = distance_form(metric, who);
+  check_size(who, "dist", dist.size(), condensed_size(x.rows));
+  check_size(who, "g", g.size(), condensed_size(x.rows));
+  check_shape<T>(who, "dx", dx, x.rows, x.cols);
+  const Side<T> side(exec, form, x);
+  backward_rows<T>(exec, form, side, side, dx, [&](std::int64_t begin, std::int64_t count, T* gs, T* dists) {
+    gather_condensed<T>(x.rows, g.data(), begin, count, gs);
+    gather_condensed<T>(x.rows, dist.data(), begin, count, dists);
+  });
+}
+
+template <class T>
+void pair_distances_backward(const Exec& exec, Metric metric, In<T> a, In<T> b, InSpan<T> dist, InSpan<T> g,
+                             MatView<T> da, Out<T> db) {
+  constexpr const char* who = "pair_distances_backward";
+  const DistanceForm form = distance_form(metric, who);
+  FLATLAND_CHECK(a.rows == b.rows && a.cols == b.cols, who, ": a is ", a, " but b is ", b,
+                 "; the shapes must match");
+  check_size(who, "dist", dist.size(), a.rows);
+  check_size(who, "g", g.size(), a.rows);
+  const Side<T> sa(exec, form, a);
+  const Side<T> sb(exec, form, b);
+  if (da.data != nullptr) {
+    check_shape<T>(who, "da", da, a.rows, a.cols);
+    backward_pairs<T>(exec, form, sa, sb, dist, g, da);
+  }
+  if (db.data != nullptr) {
+    check_shape<T>(who, "db", db, b.rows, b.cols);
+    backward_pairs<T>(exec, form, sb, sa, dist, g, db);
+  }
+}
+
+#define FLATLAND_INSTANTIATE(T)                                                                          \
+  template void cross_distances_backward<T>(const Exec&, Metric, In<T>, In<T>, In<T>, In<T>, MatView<T>, \
+                                            Out<T>);                                                     \
+  template void condensed_distances_backward<T>(const Exec&, Metric, In<T>, InSpan<T>, InSpan<T>,        \
+                                                MatView<T>);                                             \
+  template void pair_distances_backward<T>(const Exec&, Metric, In<T>, In<T>, InSpan<T>, InSpan<T>,      \
+                                           MatView<T>, Out<T>);
+FLATLAND_INSTANTIATE(float)
+FLATLAND_INSTANTIATE(double)
+#undef FLATLAND_INSTANTIATE
+
+}  // namespace flatland::kernels
