@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
 namespace flatland::kernels {
@@ -22,16 +21,6 @@ void for_tiles(const Exec& exec, std::int64_t n, F f) {
     const std::int64_t begin = tile * k_tile;
     f(begin, std::min(k_tile, n - begin));
   });
-}
-
-double uniform_of(std::uint32_t low, std::uint32_t high) {
-  return static_cast<double>((std::uint64_t{high} << 32 | low) >> 11) * 0x1p-53;
-}
-
-double normal_of(const RandomBits& bits) {
-  const double u = 1 - uniform_of(bits[0], bits[1]);  // in (0, 1]
-  const double v = uniform_of(bits[2], bits[3]);
-  return std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v);
 }
 
 // Positions to be sorted by (bits64(first + position), position). A word has the high bits of the draw above
@@ -115,13 +104,9 @@ void fill_normal(const Exec& exec, RandomStream random, double mean, double devi
                  std::uint64_t first) {
   FLATLAND_CHECK(std::isfinite(mean) && std::isfinite(deviation) && deviation >= 0, "fill_normal: mean ",
                  mean, " and deviation ", deviation, "; give finite numbers and a deviation of 0 or more");
+  const auto tile = with_isa([](auto isa) { return &normal_tile<isa, T>; });
   for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
-    T* const out = y.data() + begin;
-    const std::uint64_t draw = first + static_cast<std::uint64_t>(begin);
-    for (std::int64_t i = 0; i < count; ++i) {
-      out[i] =
-          static_cast<T>(mean + deviation * normal_of(random.bits(draw + static_cast<std::uint64_t>(i))));
-    }
+    tile(random, first + static_cast<std::uint64_t>(begin), count, mean, deviation, y.data() + begin);
   });
 }
 

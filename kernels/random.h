@@ -50,6 +50,11 @@ FLATLAND_HD RandomBits philox4x32(RandomBits counter, std::uint32_t key0, std::u
            static_cast<std::uint32_t>(c[2]), static_cast<std::uint32_t>(c[3])}};
 }
 
+// The leading 53 of 64 random bits as a number in [0, 1).
+FLATLAND_HD double uniform_of(std::uint64_t bits) {
+  return static_cast<double>(static_cast<std::int64_t>(bits >> 11)) * 0x1p-53;
+}
+
 // A seed and a stream number name one endless sequence of draws. Draw `index` takes counter (index, stream).
 struct RandomStream {
   std::uint64_t seed = 0;
@@ -66,9 +71,7 @@ struct RandomStream {
     return std::uint64_t{b.word[1]} << 32 | b.word[0];
   }
   // Uniform in [0, 1), 53 bits.
-  FLATLAND_HD double uniform(std::uint64_t index) const {
-    return static_cast<double>(static_cast<std::int64_t>(bits64(index) >> 11)) * 0x1p-53;
-  }
+  FLATLAND_HD double uniform(std::uint64_t index) const { return uniform_of(bits64(index)); }
   // Uniform integer in [0, n), n > 0: the high half of a 64 x 64 bit product (bias below n / 2^64).
   FLATLAND_HD std::uint64_t below(std::uint64_t index, std::uint64_t n) const {
     const std::uint64_t x = bits64(index);
@@ -83,7 +86,9 @@ struct RandomStream {
 template <class T>
 void fill_uniform(const Exec& exec, RandomStream random, double low, double high, std::span<T> y,
                   std::uint64_t first = 0);
-// y[i] normal with the given mean and deviation (Box-Muller, one draw a value).
+// y[i] normal with the given mean and deviation: Box-Muller on the two halves of draw first + i, computed in
+// double with IEEE's basic operations alone (random_formulas.h), so that every machine finds the same bits;
+// rounded to T. Error: numbers not finite, deviation negative.
 template <class T>
 void fill_normal(const Exec& exec, RandomStream random, double mean, double deviation, std::span<T> y,
                  std::uint64_t first = 0);

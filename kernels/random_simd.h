@@ -14,4 +14,9 @@ void philox_bits64(RandomStream random, std::uint64_t first, std::int64_t n, std
 template <Isa I, class T>
 void uniform_tile(RandomStream random, std::uint64_t first, std::int64_t n, double low, double width, T* y);
 
+// y[i] = mean + deviation z_i, z_i the normal draw first + i.
+template <Isa I, class T>
+void normal_tile(RandomStream random, std::uint64_t first, std::int64_t n, double mean, double deviation,
+                 T* y);
+
 }  // namespace flatland::kernels

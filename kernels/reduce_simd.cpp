@@ -80,6 +80,12 @@ FLATLAND_HD void column_sums_of(const T* x, std::int64_t ld, std::int64_t rows, 
   }
 }
 
+// a where it is larger than b, or NaN.
+template <class V>
+FLATLAND_HD V larger(V a, V b) {
+  return select((a > b) | (a != a), a, b);
+}
+
 constexpr int k_sum_lanes = 32;
 
 }  // namespace
@@ -122,18 +128,20 @@ void column_sums_tile(ColumnTerm term, const T* x, std::int64_t ld, std::int64_t
 
 template <Isa I, class T>
 T max_dense(const T* x, std::int64_t n) {
-  constexpr int W = lanes<T, I>;
+  constexpr int W = lanes<T, I>, V = 4;
   T result = x[0];
   std::int64_t i = 0;
-  if (n >= W) {
-    Vec<T, I> best = load<I>(x);
-    for (; i + W <= n; i += W) {
-      const Vec<T, I> v = load<I>(x + i);
-      best = ((v > best) | (v != v)) ? v : best;
+  if (n >= V * W) {
+    Vec<T, I> best[V];
+    for (int k = 0; k < V; ++k) best[k] = load<I>(x + k * W);
+    for (i = V * W; i + V * W <= n; i += V * W) {
+      for (int k = 0; k < V; ++k) best[k] = larger(load<I>(x + i + k * W), best[k]);
     }
-    for (int k = 0; k < W; ++k) result = (best[k] > result || best[k] != best[k]) ? best[k] : result;
+    T lane[V * W];
+    for (int k = 0; k < V; ++k) store<I>(lane + k * W, best[k]);
+    for (int k = 0; k < V * W; ++k) result = larger(lane[k], result);
   }
-  for (; i < n; ++i) result = (x[i] > result || x[i] != x[i]) ? x[i] : result;
+  for (; i < n; ++i) result = larger(x[i], result);
   return result;
 }
 

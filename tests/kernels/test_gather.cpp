@@ -1,0 +1,125 @@
+#include "tests/support/matmul_reference.h"
+#include "tests/support/message.h"
+
+#include <doctest/doctest.h>
+#include <flatland/kernels/gather.h>
+#include <flatland/kernels/random.h>
+
+#include <vector>
+
+using namespace flatland;
+using kernels::Exec;
+using kernels::MatView;
+using test::Guarded;
+
+namespace {
+
+template <class T>
+Guarded<T> random_matrix(std::int64_t rows, std::int64_t cols, unsigned seed) {
+  Guarded<T> m(rows, cols);
+  m.fill_normal(seed);
+  return m;
+}
+
+template <class T>
+bool same_values(Guarded<T>& a, Guarded<T>& b) {
+  bool same = true;
+  for (std::int64_t i = 0; i < a.rows; ++i)
+    for (std::int64_t j = 0; j < a.cols; ++j) same = same && a(i, j) == b(i, j);
+  return same;
+}
+
+std::vector<std::int64_t> random_index(std::int64_t n, std::int64_t rows) {
+  std::vector<std::int64_t> index(static_cast<std::size_t>(n));
+  for (std::size_t i = 0; i < index.size(); ++i) {
+    index[i] =
+        static_cast<std::int64_t>(kernels::RandomStream{3, 4}.below(i, static_cast<std::uint64_t>(rows)));
+  }
+  return index;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("gather_rows copies rows and nothing else", T, float, double) {
+  for (const std::int64_t cols : {0, 1, 2, 15, 16, 17, 100, 784}) {
+    for (const std::int64_t n : {0, 1, 5, 333}) {
+      Guarded<T> x = random_matrix<T>(50, cols, 1);
+      const std::vector<std::int64_t> index = random_index(n, 50);
+      for (const int threads : {1, 2, 3, 8}) {
+        Guarded<T> y(n, cols);
+        kernels::gather_rows<T>(Exec(Device::cpu, threads), x.view(), index, y.view());
+        bool equal = y.guards_intact();
+        for (std::int64_t i = 0; i < n; ++i)
+          for (std::int64_t j = 0; j < cols; ++j)
+            equal = equal && y(i, j) == x(index[static_cast<std::size_t>(i)], j);
+        CAPTURE(cols);
+        CAPTURE(n);
+        CHECK(equal);
+      }
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("gather_rows takes integers", T, std::int32_t, std::int64_t) {
+  const std::vector<T> x{1, 2, 3, 4, 5, 6};
+  const std::vector<std::int64_t> index{2, 0, 2};
+  std::vector<T> y(6);
+  kernels::gather_rows<T>(Exec(), MatView<const T>(x.data(), 3, 2), index, MatView<T>(y.data(), 3, 2));
+  CHECK(y == std::vector<T>{5, 6, 1, 2, 5, 6});
+}
+
+TEST_CASE_TEMPLATE("scatter_add_rows adds repeated indices in order", T, float, double) {
+  for (const std::int64_t cols : {0, 1, 2, 63, 64, 65, 200}) {
+    for (const std::int64_t n : {0, 1, 7, 500}) {
+      Guarded<T> y = random_matrix<T>(n, cols, 2);
+      const std::vector<std::int64_t> index = random_index(n, 20);
+      Guarded<T> want = random_matrix<T>(20, cols, 3);
+      for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t j = 0; j < cols; ++j) want(index[static_cast<std::size_t>(i)], j) += y(i, j);
+      for (const int threads : {1, 2, 3, 8}) {
+        Guarded<T> x = random_matrix<T>(20, cols, 3);
+        kernels::scatter_add_rows<T>(Exec(Device::cpu, threads), y.view(), index, x.view());
+        CAPTURE(cols);
+        CAPTURE(n);
+        CHECK(same_values(x, want));
+        CHECK(x.guards_intact());
+      }
+    }
+  }
+}
+
+TEST_CASE("gather and scatter are each other's transpose") {
+  const std::vector<std::int64_t> index = random_index(40, 9);
+  Guarded<double> x = random_matrix<double>(9, 5, 1), y = random_matrix<double>(40, 5, 2);
+  Guarded<double> gathered(40, 5), scattered(9, 5);
+  for (std::int64_t i = 0; i < 9; ++i)
+    for (std::int64_t j = 0; j < 5; ++j) scattered(i, j) = 0;
+  kernels::gather_rows<double>(Exec(), x.view(), index, gathered.view());
+  kernels::scatter_add_rows<double>(Exec(), y.view(), index, scattered.view());
+  double left = 0, right = 0;
+  for (std::int64_t j = 0; j < 5; ++j) {
+    for (std::int64_t i = 0; i < 40; ++i) left += gathered(i, j) * y(i, j);
+    for (std::int64_t i = 0; i < 9; ++i) right += scattered(i, j) * x(i, j);
+  }
+  CHECK(left == doctest::Approx(right).epsilon(1e-13));
+}
+
+TEST_CASE("gather_rows and scatter_add_rows name the bad index and leave the output alone") {
+  Guarded<float> x = random_matrix<float>(3, 2, 1);
+  Guarded<float> y = random_matrix<float>(4, 2, 2);
+  Guarded<float> before_x = x, before_y = y;
+  for (const std::int64_t bad : {std::int64_t{-1}, std::int64_t{3}}) {
+    const std::vector<std::int64_t> index{0, 2, bad, 1};
+    const std::string want = "index[2] is " + std::to_string(bad) + " but there are 3 rows";
+    CHECK(test::contains(
+        test::message([&] { kernels::gather_rows<float>(Exec(), x.view(), index, y.view()); }), want));
+    CHECK(test::contains(
+        test::message([&] { kernels::scatter_add_rows<float>(Exec(), y.view(), index, x.view()); }), want));
+  }
+  CHECK(same_values(x, before_x));
+  CHECK(same_values(y, before_y));
+  const std::vector<std::int64_t> short_index{0};
+  CHECK(test::contains(
+      test::message([&] { kernels::gather_rows<float>(Exec(), x.view(), short_index, y.view()); }),
+      "y must be (1, 2)"));
+}
