@@ -46,9 +46,9 @@ struct Lines {
   Axis y = {};
 };
 
-// Horizontal bars with their values behind them; several series stand side by side in each group.
+// Horizontal bars with their values behind them.
 struct Bars {
-  std::vector<std::string> names = {};  // of the groups
+  std::vector<std::string> names = {};
   std::vector<double> values = {};
   Axis axis = {};
   int digits = 3;  // of the values, after the point
@@ -83,7 +83,9 @@ struct Figure {
   std::string title = {};
   std::string note = {};  // a grey line under the title
   std::vector<Panel> panels = {};
-  int columns = 0;          // 0: at most three
+  int columns = 0;  // 0: at most three
+  // Embeddings of one map keep each place where it is; off, each panel fills its own frame.
+  bool same_scale = false;
   double panel_width = 0;   // of the inner part, in points of 1/72 inch; 0: 330
   double panel_height = 0;  // 0: 330, or 220 when all panels are lines or bars
   std::string font = {};    // a family; default: Helvetica or what the system takes for it
