@@ -13,6 +13,7 @@ struct LaneSum<double, I> {
   Vec<double, I> sum{};
   FLATLAND_HD void add(Vec<double, I> v) { sum += v; }
   FLATLAND_HD double total() const { return sum_lanes<I, double>(sum); }
+  FLATLAND_HD void store(double* lane) const { kernels::store<I>(lane, sum); }
 };
 
 template <Isa I>
@@ -27,6 +28,10 @@ struct LaneSum<float, I> {
     high += __builtin_convertvector(half[1], Vec<double, I>);
   }
   FLATLAND_HD double total() const { return sum_lanes<I, double>(low + high); }
+  FLATLAND_HD void store(double* lane) const {
+    kernels::store<I>(lane, low);
+    kernels::store<I>(lane + lanes<double, I>, high);
+  }
 };
 
 }  // namespace flatland::kernels

@@ -5,22 +5,36 @@
 
 namespace flatland::kernels {
 
-// w = (1 + d2 / alpha)^(-(alpha + 1) / 2), a function of the squared distance. `unit` is the case alpha = 1.
+// w = base^(-(alpha + 1) / 2) with base = 1 + d2 / alpha, a function of the squared distance. `unit` is the
+// case alpha = 1, where w = 1 / base. Kernels over all pairs have their own ways to the base and to its
+// inverse.
 template <class T, bool unit>
 struct StudentT {
   T alpha;
   FLATLAND_HD explicit StudentT(double a) : alpha(static_cast<T>(a)) {}
 
   template <class V>
+  FLATLAND_HD V weight_at(V base, V inverse) const {
+    if constexpr (unit) return inverse;
+    return exp(-T(0.5) * (alpha + T(1)) * log(base));
+  }
+  // dw / d d2 = -fall_scale() fall(w, 1 / base)
+  template <class V>
+  FLATLAND_HD V fall(V w, V inverse) const {
+    return w * inverse;
+  }
+  FLATLAND_HD double fall_scale() const { return 0.5 * (1 + 1 / static_cast<double>(alpha)); }
+
+  template <class V>
   FLATLAND_HD V weight(V d2) const {
-    if constexpr (unit) return T(1) / (d2 + T(1));
-    return exp(-T(0.5) * (alpha + T(1)) * log1p(d2 / alpha));
+    const V base = d2 / alpha + T(1);
+    return weight_at(base, T(1) / base);
   }
   // dw / d d2, given w.
   template <class V>
   FLATLAND_HD V slope(V d2, V w) const {
-    if constexpr (unit) return -(w * w);
-    return -T(0.5) * (alpha + T(1)) * w / (d2 + alpha);
+    if constexpr (unit) return -fall(w, w);
+    return T(-fall_scale()) * fall(w, T(1) / (d2 / alpha + T(1)));
   }
   // dw / d alpha, given w.
   template <class V>
