@@ -1,10 +1,7 @@
 #include <flatland/kernels/activation.h>
 #include <flatland/kernels/activation_simd.h>
 #include <flatland/kernels/check.h>
-#include <flatland/kernels/parallel.h>
-#include <flatland/kernels/size.h>
-
-#include <algorithm>
+#include <flatland/kernels/row_tiles.h>
 
 namespace flatland {
 
@@ -30,32 +27,6 @@ std::string_view name(ActivationKind kind) {
 
 namespace kernels {
 
-namespace {
-
-constexpr std::int64_t k_tile = 16384;  // values a task
-
-template <class T>
-MatView<T> rows_of(MatView<T> m, std::int64_t first, std::int64_t last) {
-  return {m.row(first), last - first, m.cols, m.ld};
-}
-
-// Calls f(first row, past the last) for tiles of rows. A matrix without gaps is one row to the caller, so
-// that narrow matrices still fill vectors.
-template <class F>
-void row_tiles(const Exec& exec, std::int64_t rows, std::int64_t cols, F&& f) {
-  const std::int64_t step = std::max<std::int64_t>(1, k_tile / std::max<std::int64_t>(1, cols));
-  parallel_for(exec, ceil_div(rows, step),
-               [&](std::int64_t tile, int) { f(tile * step, std::min(rows, (tile + 1) * step)); });
-}
-
-// A tile without gaps as one row.
-template <class T>
-MatView<T> flat(MatView<T> m) {
-  return {m.data, 1, m.rows * m.cols};
-}
-
-}  // namespace
-
 template <class T>
 void activate(const Exec& exec, const Activation& activation, In<T> x, MatView<T> y) {
   FLATLAND_CHECK(x.rows == y.rows && x.cols == y.cols, "activate: x is ", x, " but y is ", y,
@@ -65,7 +36,7 @@ void activate(const Exec& exec, const Activation& activation, In<T> x, MatView<T
     const MatView<const T> from = rows_of(x, first, last);
     const MatView<T> to = rows_of(y, first, last);
     with_isa([&](auto isa) {
-      activate_tile<isa, T>(activation, dense ? flat(from) : from, dense ? flat(to) : to);
+      activate_tile<isa, T>(activation, dense ? as_one_row(from) : from, dense ? as_one_row(to) : to);
     });
   });
 }
@@ -80,8 +51,8 @@ void activate_backward(const Exec& exec, const Activation& activation, In<T> y, 
     const MatView<const T> out = rows_of(y, first, last), g = rows_of(dy, first, last);
     const MatView<T> to = rows_of(dx, first, last);
     with_isa([&](auto isa) {
-      activate_backward_tile<isa, T>(activation, dense ? flat(out) : out, dense ? flat(g) : g,
-                                     dense ? flat(to) : to);
+      activate_backward_tile<isa, T>(activation, dense ? as_one_row(out) : out, dense ? as_one_row(g) : g,
+                                     dense ? as_one_row(to) : to);
     });
   });
 }

@@ -24,6 +24,7 @@ void log_softmax_rows_backward(const Exec& exec, In<T> y, In<T> dy, MatView<T> d
 
 // Returns (1/N) sum_i -log softmax(x[i,:])[label[i]] and writes its gradient dx = (softmax(x) - onehot) / N.
 //   x (N, M)   label (N), each in [0, M), else Error naming the row   dx (N, M), or no data to skip it
+// No rows: 0. The mean is taken in double, in index order.
 template <class T>
 T softmax_cross_entropy(const Exec& exec, MatView<const T> x, std::span<const std::int64_t> label, Out<T> dx);
 

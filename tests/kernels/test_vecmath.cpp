@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <flatland/kernels/vecmath.h>
+#include <tests/support/ulps.h>
 #include <tests/support/vecmath_levels.h>
 
 #include <bit>
@@ -33,22 +34,6 @@ const Case k_cases[] = {
     {Function::sqrt, "sqrt", [](long double x) { return std::sqrt(x); }, 0.5001},
 };
 
-// Distance of `got` from the exact value in units of the last place of T at the exact value.
-template <class T>
-double ulps(T got, long double exact) {
-  using L = std::numeric_limits<T>;
-  if (std::isnan(exact) || std::isnan(got)) return std::isnan(exact) && std::isnan(got) ? 0 : HUGE_VAL;
-  const T nearest = static_cast<T>(exact);
-  if (std::isinf(nearest) || std::isinf(got)) {
-    // one step around the overflow threshold is one ulp
-    if (got == nearest) return 0;
-    return std::fabs(std::isinf(got) ? nearest : got) == L::max() && (got > 0) == (nearest > 0) ? 1
-                                                                                                : HUGE_VAL;
-  }
-  const int exponent = exact == 0 ? L::min_exponent : std::max(std::ilogb(exact) + 1, L::min_exponent);
-  return static_cast<double>(std::fabs(got - exact) / std::ldexp(1.0L, exponent - L::digits));
-}
-
 // Every magnitude from denormals to infinity, both signs, densely around where functions change their shape.
 template <class T>
 std::vector<T> inputs() {
@@ -73,7 +58,7 @@ void check(const Case& c, const std::string& level, const std::vector<T>& x, con
   double worst = 0;
   std::size_t where = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const double u = ulps(y[i], c.exact(x[i]));
+    const double u = test::ulps(y[i], c.exact(x[i]));
     if (u > worst) worst = u, where = i;
   }
   INFO(c.name, std::string(sizeof(T) == 4 ? " float " : " double "), level, ": ", worst, " ulp at ", x[where],
