@@ -1,0 +1,117 @@
+// A steady training step asks the system for no memory: operator new is counted in this whole program.
+#include <doctest/doctest.h>
+#include <flatland/engine/optim.h>
+#include <flatland/engine/relation_ops.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "tests/support/random_tensor.h"
+
+namespace {
+
+std::atomic<long> g_allocations{0};
+
+void* counted(std::size_t size, std::size_t alignment) {
+  ++g_allocations;
+  const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
+  return std::aligned_alloc(alignment, rounded > 0 ? rounded : alignment);
+}
+void* counted_or_throw(std::size_t size, std::size_t alignment) {
+  if (void* p = counted(size, alignment)) return p;
+  throw std::bad_alloc();
+}
+constexpr std::size_t k_default = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
+
+}  // namespace
+
+// The array forms end up here too.
+void* operator new(std::size_t n) {
+  return counted_or_throw(n, k_default);
+}
+void* operator new(std::size_t n, std::align_val_t a) {
+  return counted_or_throw(n, static_cast<std::size_t>(a));
+}
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  return counted(n, k_default);
+}
+void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+  return counted(n, static_cast<std::size_t>(a));
+}
+void operator delete(void* p) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, std::size_t) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, std::align_val_t) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
+
+using namespace flatland;
+
+namespace {
+
+// Chain 0 - 1 - ... - (n - 1) of equal affinities.
+SparseBlock chain(std::int64_t n) {
+  std::vector<std::int64_t> begin, end;
+  std::vector<std::int32_t> col;
+  for (std::int64_t i = 0; i < n; ++i) {
+    begin.push_back(static_cast<std::int64_t>(col.size()));
+    if (i > 0) col.push_back(static_cast<std::int32_t>(i - 1));
+    if (i + 1 < n) col.push_back(static_cast<std::int32_t>(i + 1));
+    end.push_back(static_cast<std::int64_t>(col.size()));
+  }
+  const Tensor value =
+      Tensor::full({static_cast<std::int64_t>(col.size())}, 1.0 / static_cast<double>(col.size()));
+  return {n, Tensor::from(begin), Tensor::from(end), Tensor::from(col), value};
+}
+
+}  // namespace
+
+TEST_CASE("the count sees allocations") {
+  const long before = g_allocations;
+  delete new int(1);
+  CHECK(g_allocations == before + 1);
+}
+
+TEST_CASE("a steady training step allocates nothing") {
+  constexpr std::int64_t n = 96;
+  const Tensor data = test::random_tensor({500, 30}, -1, 1, 1, Dtype::float32);
+  const Tensor target = test::random_tensor({n, 2}, -1, 1, 2, Dtype::float32);
+  Tensor labels = Tensor::zeros({n}, Dtype::int64);
+  const SparseBlock p = chain(n);
+  const Tensor dense = Tensor::full({n, n}, 1.0 / (n * n));
+  Sequential net({30, 40, 20, 2}, activation::softplus);
+  const auto adam = make_optimizer(Adam{}, tensors_of(net.parameters()), 0.01);
+  const auto sgd = make_optimizer(SGD{.momentum = 0.9}, tensors_of(net.parameters()), 0.001);
+  Tensor index = Tensor::arange(n);
+  for (const int threads : {1, 2}) {
+    kernels::Exec exec(Device::cpu, threads);
+    const ExecScope scope(exec);
+    long counted_steps = 0;
+    for (int step = 0; step < 20; ++step) {
+      const long before = g_allocations;
+      for (std::int64_t& i : index.mutable_values<std::int64_t>()) i = (i * 7 + step) % 500;
+      const Tensor y = net.forward(gather_rows(data, index));
+      const Tensor q = condensed_to_square(student_t(pdist(y)), n);
+      const Tensor kl = kl_divergence(dense, q / sum(q));
+      const Tensor loss =
+          kl_student_t(y, p) + 0.5 * mse_loss(y, target) + 0.1 * kl + cross_entropy(y, labels);
+      adam->zero_grad();
+      loss.backward();
+      adam->step();
+      sgd->step();
+      if (step >= 10) {
+        CHECK(g_allocations - before == 0);
+        ++counted_steps;
+      }
+    }
+    CHECK(counted_steps == 10);
+  }
+}

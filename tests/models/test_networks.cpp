@@ -1,0 +1,89 @@
+#include <doctest/doctest.h>
+#include <flatland/models/classifier.h>
+#include <flatland/models/fully_connected_embedder.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/support/errors.h"
+
+using namespace flatland;
+using test::contains;
+using test::error_of;
+
+namespace {
+
+std::vector<std::string> names(const Module& module) {
+  std::vector<std::string> all;
+  for (const NamedTensor& p : module.parameters()) all.push_back(p.name);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("the fully connected embedder has ParaDime's layers and names") {
+  const FullyConnectedEmbedder model({.in_dim = 784});
+  CHECK(names(model) == std::vector<std::string>{"layers.0.weight", "layers.0.bias", "layers.1.weight",
+                                                 "layers.1.bias", "layers.2.weight", "layers.2.bias"});
+  CHECK(model.parameter_count() == 784 * 100 + 100 + 100 * 50 + 50 + 50 * 2 + 2);
+  CHECK(model.in_dim() == 784);
+  const Tensor x = Tensor::ones({3, 784});
+  CHECK(model.embed(x).shape() == Shape{3, 2});
+  CHECK(model.embed(x).to_vector<float>() == model.encode(x).to_vector<float>());
+  CHECK(contains(error_of([&] { model.classify(x); }), "FullyConnectedEmbedder: has no classify role"));
+  const FullyConnectedEmbedder deep(
+      {.in_dim = 4, .hidden_dims = {5, 6, 7}, .out_dim = 3, .activation = activation::relu});
+  CHECK(deep.parameters().size() == 8);
+  const FullyConnectedEmbedder linear_only({.in_dim = 4, .hidden_dims = {}});
+  CHECK(linear_only.embed(Tensor::ones({1, 4})).shape() == Shape{1, 2});
+}
+
+TEST_CASE("every parameter starts from its own draws") {
+  const FullyConnectedEmbedder model({.in_dim = 6, .hidden_dims = {6, 6}, .out_dim = 6});
+  const auto all = model.parameters();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) CHECK(all[i].tensor.at(0) != all[j].tensor.at(0));
+  }
+}
+
+TEST_CASE("the hybrid shares its trunk between embedding and classes") {
+  HybridEmbedder model({.in_dim = 12, .n_classes = 10, .hidden_dims = {9, 5}});
+  CHECK(names(model) == std::vector<std::string>{"layers.0.weight", "layers.0.bias", "layers.1.weight",
+                                                 "layers.1.bias", "emb_layer.weight", "emb_layer.bias",
+                                                 "class_layer.weight", "class_layer.bias"});
+  const Tensor x = Tensor::ones({3, 12});
+  CHECK(model.embed(x).shape() == Shape{3, 2});
+  CHECK(model.classify(x).shape() == Shape{3, 10});
+  sum(model.classify(x)).backward();
+  CHECK(model.parameters()[0].tensor.grad().defined());
+  CHECK(!model.parameters()[4].tensor.grad().defined());
+  // The trunk ends with its activation: softplus keeps the heads' inputs positive.
+  std::vector<NamedTensor> state = model.state();
+  for (NamedTensor& p : state) {
+    if (p.name == "emb_layer.weight") p.tensor.fill(1);
+    if (p.name == "emb_layer.bias") p.tensor.fill(0);
+  }
+  model.load_state(state);
+  CHECK(model.embed(x).at(0) > 0);
+}
+
+TEST_CASE("the classifier gives logits") {
+  const Classifier model({.in_dim = 12, .n_classes = 3, .hidden_dims = {9}});
+  CHECK(model.classify(Tensor::ones({3, 12})).shape() == Shape{3, 3});
+  CHECK(contains(error_of([&] { model.embed(Tensor::ones({3, 12})); }), "Classifier: has no embed"));
+}
+
+TEST_CASE("models move into handles") {
+  const ModelHandle handle = FullyConnectedEmbedder({.in_dim = 4});
+  CHECK(handle->embed(Tensor::ones({1, 4})).shape() == Shape{1, 2});
+  CHECK(handle->parameters().size() == 6);
+}
+
+TEST_CASE("bad sizes are errors") {
+  CHECK(contains(error_of([] { FullyConnectedEmbedder({}); }), "in_dim is 0"));
+  CHECK(contains(error_of([] { FullyConnectedEmbedder({.in_dim = 4, .hidden_dims = {0}}); }), "0 outputs"));
+  CHECK(contains(error_of([] { Classifier({.in_dim = 4}); }), "0 outputs"));
+  CHECK(contains(error_of([] { HybridEmbedder({.in_dim = 4}); }), "n_classes 0"));
+  CHECK(contains(error_of([] { HybridEmbedder({.in_dim = 4, .n_classes = 2, .hidden_dims = {}}); }),
+                 "hidden_dims is empty"));
+}
