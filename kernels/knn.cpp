@@ -1,0 +1,345 @@
+#include <flatland/kernels/check.h>
+#include <flatland/kernels/knn.h>
+#include <flatland/kernels/knn_select_simd.h>
+#include <flatland/kernels/knn_simd.h>
+#include <flatland/kernels/knn_tiles_simd.h>
+#include <flatland/kernels/matmul_simd.h>
+#include <flatland/kernels/parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+namespace flatland::kernels {
+
+namespace {
+
+// One search: for each row of `query` its k nearest of `base`. With `self`, both are one set and no row is
+// its own neighbour.
+template <class T>
+struct Search {
+  DistanceForm form;
+  KeyRows<T> query;
+  KeyRows<T> base;
+  bool self;
+  std::int64_t k;
+  MatView<std::int32_t> index;
+  MatView<T> dist;
+};
+
+template <class T>
+void write_row(const Search<T>& search, std::int64_t row, const Neighbor* sorted) {
+  for (std::int64_t j = 0; j < search.k; ++j) {
+    const double key = sorted[j].key;
+    search.index(row, j) = sorted[j].index;
+    const Finish finish = search.form.finish;
+    search.dist(row, j) = static_cast<T>(finish == Finish::root   ? std::sqrt(key)
+                                         : finish == Finish::half ? key / 2
+                                                                  : key);
+  }
+}
+
+// Row i of the query as float64.
+template <class T>
+KeyRow key_row(const KeyRows<T>& rows, std::int64_t i, double* values) {
+  const std::int64_t d = rows.x.cols;
+  for (std::int64_t k = 0; k < d; ++k) values[k] = rows.value(i, k);
+  std::fill(values + d, values + key_row_size(d), 0.);
+  return {values, rows.units != nullptr ? rows.units[i].zero() : 0};
+}
+
+// --- all distances ------------------------------------------------------------------------------------
+
+// The rows row(0), ..., row(n - 1) by exact keys to all of base.
+template <class T, class RowAt>
+void search_all(const Exec& exec, const Search<T>& search, std::int64_t n, RowAt row_at) {
+  constexpr std::int64_t chunk = 64;
+  const std::int64_t items = search.base.x.rows;
+  const std::int64_t size = key_row_size(search.base.x.cols);
+  const std::int64_t capacity = std::min(2 * search.k + 256, std::max(items, search.k + 1));
+  const ScratchArray<double> values(exec, checked_mul(exec.threads() * k_key_group, size + chunk));
+  const ScratchArray<Neighbor> rooms(exec, checked_mul(exec.threads() * (k_key_group + 1), capacity));
+  with_isa([&](auto isa) {
+    parallel_for(exec, ceil_div(n, k_key_group), [&](std::int64_t task, int thread) {
+      double* value = values.data() + thread * k_key_group * (size + chunk);
+      double* keys = value + k_key_group * size;
+      Neighbor* room = rooms.data() + thread * (k_key_group + 1) * capacity;
+      std::int64_t row[k_key_group];
+      KeyRow query[k_key_group];
+      std::optional<Nearest> nearest[k_key_group];
+      for (std::int64_t r = 0; r < k_key_group; ++r) {
+        row[r] = row_at(std::min(task * k_key_group + r, n - 1));
+        query[r] = key_row<T>(search.query, row[r], value + r * size);
+        nearest[r].emplace(room + r * capacity, capacity, search.k);
+      }
+      for (std::int64_t first = 0; first < items; first += chunk) {
+        const std::int64_t count = std::min(chunk, items - first);
+        keys_of_range<isa, T>(search.form, query, search.base, first, count, keys);
+        for (std::int64_t r = 0; r < k_key_group; ++r)
+          nearest[r]->offer(keys + r * count, count, first, search.self ? row[r] : -1);
+      }
+      for (std::int64_t r = 0; r < std::min<std::int64_t>(k_key_group, n - task * k_key_group); ++r) {
+        Neighbor* found = nearest[r]->finish();
+        sort_neighbors(found, room + k_key_group * capacity, search.k);
+        write_row(search, row[r], found);
+      }
+    });
+  });
+}
+
+// --- by tiles -----------------------------------------------------------------------------------------
+
+constexpr float k_infinity = std::numeric_limits<float>::infinity();
+
+// Memory for the candidates of `rows` rows.
+class CandidateStore {
+ public:
+  CandidateStore(const Exec& exec, std::int64_t rows, std::int64_t k)
+      : capacity_(ceil_div(3 * k + 64, k_candidate_pad) * k_candidate_pad),
+        lower_(exec, checked_mul(rows, capacity_)),
+        index_(exec, checked_mul(rows, capacity_)),
+        count_(exec, rows),
+        threshold_(exec, rows + k_candidate_pad),
+        k_(k) {
+    std::fill_n(count_.data(), rows, 0);
+    std::fill_n(threshold_.data(), rows, k_infinity);
+    std::fill_n(threshold_.data() + rows, k_candidate_pad, -k_infinity);
+  }
+  Candidates candidates(const TileScale& scale, const float* own_norm, const float* other_norm) const {
+    return {.lower = lower_.data(),
+            .index = index_.data(),
+            .count = count_.data(),
+            .threshold = threshold_.data(),
+            .own_norm = own_norm,
+            .other_norm = other_norm,
+            .slack = static_cast<float>(2 * scale.bound / (1 - scale.bound)),
+            .slack_absolute = static_cast<float>(2 * scale.absolute),
+            .capacity = capacity_,
+            .k = k_};
+  }
+
+ private:
+  std::int64_t capacity_;
+  ScratchArray<float> lower_;
+  ScratchArray<std::int32_t> index_;
+  ScratchArray<std::int32_t> count_;
+  ScratchArray<float> threshold_;
+  std::int64_t k_;
+};
+
+// Rows of a block: so many that a tile's products stay in the cache, so few that there are tasks for many
+// threads.
+std::int64_t block_rows(std::int64_t n) {
+  return std::clamp<std::int64_t>(ceil_div(n, 20 * 64) * 64, 64, 512);
+}
+
+// One thread's products of a tile.
+template <Isa I>
+class TileProduct {
+ public:
+  TileProduct(const Exec& exec, std::int64_t block, std::int64_t d)
+      : block_(block),
+        packed_size_(gemm_packed_size<I, float>(block, d)),
+        packed_(exec, checked_mul(exec.threads(), packed_size_)),
+        product_(exec, checked_mul(exec.threads(), block * block)) {}
+
+  ProductTile multiply(MatView<const float> a, std::int64_t row0, MatView<const float> b, std::int64_t col0,
+                       int thread) const {
+    const std::int64_t m = std::min(block_, a.rows - row0);
+    const std::int64_t n = std::min(block_, b.rows - col0);
+    float* packed = packed_.data() + thread * packed_size_;
+    float* product = product_.data() + thread * block_ * block_;
+    gemm_pack_rows<I, float>(b.row(col0), b.ld, n, b.cols, packed);
+    gemm_rows<I, float>(a.row(row0), a.ld, m, packed, n, a.cols, product, block_);
+    return {.product = product,
+            .ld = block_,
+            .row0 = row0,
+            .rows = m,
+            .col0 = col0,
+            .cols = n,
+            .symmetric = false,
+            .diagonal = false};
+  }
+
+ private:
+  std::int64_t block_;
+  std::int64_t packed_size_;
+  ScratchArray<float> packed_;
+  ScratchArray<float> product_;
+};
+
+// All tiles of the upper triangle. A round of a tournament pairs each block with one other, so that no two
+// tasks of a round feed the same row.
+template <Isa I>
+void scan_triangle(const Exec& exec, const Candidates& candidates, MatView<const float> z) {
+  const std::int64_t block = block_rows(z.rows);
+  const std::int64_t blocks = ceil_div(z.rows, block);
+  const TileProduct<I> products(exec, block, z.cols);
+  parallel_for(exec, blocks, [&](std::int64_t b, int thread) {
+    ProductTile tile = products.multiply(z, b * block, z, b * block, thread);
+    tile.diagonal = true;
+    scan_tile<I>(candidates, tile);
+  });
+  const std::int64_t players = blocks + blocks % 2;
+  for (std::int64_t round = 0; round + 1 < players; ++round)
+    parallel_for(exec, players / 2, [&](std::int64_t pair, int thread) {
+      const std::int64_t others = players - 1;
+      const std::int64_t one = (round + pair) % others;
+      const std::int64_t two = pair == 0 ? others : (round + others - pair) % others;
+      const auto [low, high] = std::minmax(one, two);
+      if (high >= blocks) return;
+      ProductTile tile = products.multiply(z, low * block, z, high * block, thread);
+      tile.symmetric = true;
+      scan_tile<I>(candidates, tile);
+    });
+}
+
+template <Isa I>
+void scan_rectangle(const Exec& exec, const Candidates& candidates, MatView<const float> query,
+                    MatView<const float> base) {
+  const std::int64_t block = block_rows(std::max(query.rows, base.rows));
+  const TileProduct<I> products(exec, block, base.cols);
+  parallel_for(exec, ceil_div(query.rows, block), [&](std::int64_t task, int thread) {
+    for (std::int64_t first = 0; first < base.rows; first += block)
+      scan_tile<I>(candidates, products.multiply(query, task * block, base, first, thread));
+  });
+}
+
+// Orders the candidates of each row by their exact keys. Rows that gave up are left to search_all.
+template <Isa I, class T>
+void rank_candidates(const Exec& exec, const Search<T>& search, const Candidates& candidates) {
+  constexpr std::int64_t block = 16;
+  const std::int64_t n = search.query.x.rows;
+  const std::int64_t size = key_row_size(search.base.x.cols);
+  const std::int64_t capacity = candidates.capacity;
+  const ScratchArray<double> values(exec, checked_mul(exec.threads(), size + capacity));
+  const ScratchArray<Neighbor> rooms(exec, checked_mul(exec.threads(), 2 * capacity));
+  parallel_for(exec, ceil_div(n, block), [&](std::int64_t task, int thread) {
+    double* value = values.data() + thread * (size + capacity);
+    double* keys = value + size;
+    Neighbor* found = rooms.data() + thread * 2 * capacity;
+    for (std::int64_t i = task * block; i < std::min(n, (task + 1) * block); ++i) {
+      if (candidates.threshold[i] == -k_infinity) continue;
+      if (candidates.count[i] > search.k) tighten<I>(candidates, i, false);
+      const std::int64_t count = candidates.count[i];
+      const std::int32_t* index = candidates.index + i * capacity;
+      keys_of_list<I, T>(search.form, key_row<T>(search.query, i, value), search.base, index, count, keys);
+      for (std::int64_t j = 0; j < count; ++j) found[j] = {keys[j], index[j]};
+      sort_neighbors(found, found + capacity, count);
+      write_row(search, i, found);
+    }
+  });
+}
+
+template <class T>
+void search_by_tiles(const Exec& exec, const Search<T>& search) {
+  const std::int64_t n = search.query.x.rows;
+  const std::int64_t items = search.base.x.rows;
+  const std::int64_t d = tile_columns<T>(search.base);
+  const auto all_rows = [](std::int64_t i) { return i; };
+  const ScratchArray<double> shift(exec, d);
+  const TileScale scale = tile_scale<T>(exec, search.base, search.query, shift.span());
+  if (!scale.usable) return search_all<T>(exec, search, n, all_rows);
+
+  const ScratchArray<float> z(exec, checked_mul(items, d));
+  const ScratchArray<float> norm(exec, items + k_candidate_pad);
+  const MatView<float> base(z.data(), items, d);
+  tile_rows<T>(exec, search.base, scale, base, norm.data());
+  const std::int64_t own = search.self ? 0 : n;
+  const ScratchArray<float> own_z(exec, checked_mul(own, d));
+  const ScratchArray<float> own_norm(exec, own + k_candidate_pad);
+  const MatView<float> query(own_z.data(), n, d);
+  if (!search.self) tile_rows<T>(exec, search.query, scale, query, own_norm.data());
+
+  const CandidateStore store(exec, n, search.k);
+  const Candidates candidates =
+      store.candidates(scale, search.self ? norm.data() : own_norm.data(), norm.data());
+  with_isa([&](auto isa) {
+    if (search.self)
+      scan_triangle<isa>(exec, candidates, base);
+    else
+      scan_rectangle<isa>(exec, candidates, query, base);
+    rank_candidates<isa, T>(exec, search, candidates);
+  });
+  const ScratchArray<std::int32_t> left(exec, n);
+  std::int64_t left_count = 0;
+  for (std::int64_t i = 0; i < n; ++i)
+    if (candidates.threshold[i] == -k_infinity) left[left_count++] = static_cast<std::int32_t>(i);
+  search_all<T>(exec, search, left_count, [&](std::int64_t i) { return left[i]; });
+}
+
+template <class T>
+void run(const Exec& exec, Search<T> search) {
+  const std::int64_t n = search.query.x.rows;
+  if (search.k == 0 || n == 0) return;
+  const std::int64_t unit_count = search.form.unit_rows ? search.base.x.rows + (search.self ? 0 : n) : 0;
+  const ScratchArray<UnitRow> units(exec, unit_count);
+  const auto fill = [&](KeyRows<T>& rows, UnitRow* out) {
+    rows.units = out;
+    parallel_for(exec, ceil_div(rows.x.rows, 64), [&](std::int64_t block, int) {
+      for (std::int64_t i = block * 64; i < std::min(rows.x.rows, (block + 1) * 64); ++i)
+        out[i] = unit_row<T>(search.form, rows.x.row(i), rows.x.cols);
+    });
+  };
+  if (search.form.unit_rows) {
+    fill(search.base, units.data());
+    search.query.units = units.data();
+    if (!search.self) fill(search.query, units.data() + search.base.x.rows);
+  }
+  // Tiles pay where few of the items become candidates.
+  const bool tiles = search.form.term == Term::squares && search.base.x.rows > 3 * search.k + 128;
+  if (tiles) return search_by_tiles<T>(exec, search);
+  search_all<T>(exec, search, n, [](std::int64_t i) { return i; });
+}
+
+template <class T>
+void check_results(const char* who, std::int64_t n, std::int64_t k, MatView<std::int32_t> index,
+                   MatView<T> dist) {
+  FLATLAND_CHECK(index.rows == n && index.cols == k, who, ": index is ", index, " but must be (", n, ", ", k,
+                 ")");
+  FLATLAND_CHECK(dist.rows == n && dist.cols == k, who, ": dist is ", dist, " but must be (", n, ", ", k,
+                 ")");
+}
+
+void check_count(const char* who, std::int64_t n) {
+  FLATLAND_CHECK(n < std::int64_t{1} << 31, who, ": ", n, " rows; indices of 32 bits reach 2^31 - 1");
+}
+
+}  // namespace
+
+template <class T>
+void knn(const Exec& exec, Metric metric, In<T> x, std::int64_t k, MatView<std::int32_t> index,
+         MatView<T> dist) {
+  const DistanceForm form = distance_form(metric, "knn");
+  check_count("knn", x.rows);
+  FLATLAND_CHECK(k >= 0 && (k < x.rows || k == 0), "knn: ", k, " neighbours among ", x.rows,
+                 " rows; a row has at most ", std::max<std::int64_t>(x.rows - 1, 0));
+  check_results<T>("knn", x.rows, k, index, dist);
+  run<T>(exec, {.form = form, .query = {x}, .base = {x}, .self = true, .k = k, .index = index, .dist = dist});
+}
+
+template <class T>
+void knn_query(const Exec& exec, Metric metric, In<T> query, In<T> base, std::int64_t k,
+               MatView<std::int32_t> index, MatView<T> dist) {
+  const DistanceForm form = distance_form(metric, "knn_query");
+  check_count("knn_query", base.rows);
+  check_count("knn_query", query.rows);
+  FLATLAND_CHECK(query.cols == base.cols, "knn_query: query is ", query, " but base is ", base,
+                 "; the column counts must match");
+  FLATLAND_CHECK(k >= 0 && k <= base.rows, "knn_query: ", k, " neighbours among ", base.rows, " rows");
+  check_results<T>("knn_query", query.rows, k, index, dist);
+  run<T>(
+      exec,
+      {.form = form, .query = {query}, .base = {base}, .self = false, .k = k, .index = index, .dist = dist});
+}
+
+#define FLATLAND_INSTANTIATE(T)                                                                      \
+  template void knn<T>(const Exec&, Metric, In<T>, std::int64_t, MatView<std::int32_t>, MatView<T>); \
+  template void knn_query<T>(const Exec&, Metric, In<T>, In<T>, std::int64_t, MatView<std::int32_t>, \
+                             MatView<T>);
+FLATLAND_INSTANTIATE(float)
+FLATLAND_INSTANTIATE(double)
+#undef FLATLAND_INSTANTIATE
+
+}  // namespace flatland::kernels

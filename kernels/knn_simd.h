@@ -1,0 +1,89 @@
+// Serial building blocks of knn.cpp, one instantiation a level.
+//
+// Exact keys. The order of neighbours is that of a float64 sum a pair, defined so that any backend can
+// reproduce it bit by bit: with d[k] the float64 difference of coordinate k (for cosine and correlation of
+// the unit rows of unit_rows_simd.h), partial sum l = 0, ..., 7 adds the terms of k = l, l + 8, ... from 0 in
+// ascending order; a square is rounded before it is added (no fma); the partial sums are combined as l + (l +
+// 4), then l + (l + 2), then l + (l + 1); the squared difference of the unit rows' last column comes last.
+// Maxima need no order. Powers are the distance of pairwise.h in float64. NaN counts as infinity.
+#pragma once
+
+#include <flatland/kernels/distance_form.h>
+#include <flatland/kernels/simd.h>
+#include <flatland/kernels/unit_rows_simd.h>
+#include <flatland/kernels/view.h>
+
+#include <cstdint>
+
+namespace flatland::kernels {
+
+inline constexpr std::int64_t k_key_lanes = 8;
+
+// Rows as the exact keys see them; `units` stands for DistanceForm::unit_rows, else null.
+template <class T>
+struct KeyRows {
+  In<T> x;
+  const UnitRow* units = nullptr;
+
+  FLATLAND_HD double value(std::int64_t i, std::int64_t k) const {
+    const double v = static_cast<double>(x(i, k));
+    return units != nullptr ? (v - units[i].shift) * units[i].scale : v;
+  }
+};
+// Values that a row takes as float64, zeros past its end: all partial sums have the same length.
+constexpr std::int64_t key_row_size(std::int64_t d) {
+  return (d + k_key_lanes - 1) / k_key_lanes * k_key_lanes;
+}
+
+// One row against many.
+struct KeyRow {
+  const double* values;  // (key_row_size(D))
+  double zero;           // the unit row's last column
+};
+constexpr int k_key_group = 4;
+
+// keys[j] = key of row and y[index[j],:]
+template <Isa I, class T>
+void keys_of_list(const DistanceForm& form, KeyRow row, const KeyRows<T>& y, const std::int32_t* index,
+                  std::int64_t n, double* keys);
+// keys[r * n + j] = key of rows[r] and y[first + j,:], r < k_key_group
+template <Isa I, class T>
+void keys_of_range(const DistanceForm& form, const KeyRow* rows, const KeyRows<T>& y, std::int64_t first,
+                   std::int64_t n, double* keys);
+
+// Candidates for the neighbours of each row: every item whose approximate squared distance, less the bound of
+// its error, is at most the row's threshold. The approximation is norm_i + norm_j - 2 product_ij; with norms
+// that are (1 - c) |z|^2 already, it is that lower bound up to a constant.
+struct Candidates {
+  float* lower = nullptr;         // (rows, capacity)
+  std::int32_t* index = nullptr;  // (rows, capacity)
+  std::int32_t* count = nullptr;  // (rows)
+  // (rows, and k_candidate_pad values past them of -infinity). -infinity: the row has too many candidates
+  // within the error bound and gives up; it needs all distances.
+  float* threshold = nullptr;
+  const float* own_norm = nullptr;    // (rows + pad)
+  const float* other_norm = nullptr;  // (items + pad)
+  float slack = 0;                    // upper less lower bound, relative to norm_i + norm_j
+  float slack_absolute = 0;
+  std::int64_t capacity = 0;  // a multiple of k_candidate_pad
+  std::int64_t k = 0;
+};
+inline constexpr std::int64_t k_candidate_pad = 64;
+
+// Lowers the threshold of a row with at least k candidates and drops those past it: at least k remain.
+template <Isa I>
+void tighten(const Candidates& candidates, std::int64_t row, bool may_give_up);
+
+// A tile of products: of rows row0, ... of one side with items col0, ... of the other.
+struct ProductTile {
+  const float* product;  // (rows, cols), rows `ld` apart
+  std::int64_t ld;
+  std::int64_t row0, rows;
+  std::int64_t col0, cols;
+  bool symmetric;  // rows and columns are items of one set: feeds the columns too
+  bool diagonal;   // row0 = col0, of one set: feeds the rows, skips an item itself
+};
+template <Isa I>
+void scan_tile(const Candidates& candidates, const ProductTile& tile);
+
+}  // namespace flatland::kernels

@@ -1,0 +1,102 @@
+#include <flatland/kernels/knn_tiles_simd.h>
+#include <flatland/kernels/parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace flatland::kernels {
+
+namespace {
+
+constexpr std::int64_t k_block = 64;
+
+// Calls f(k, value) for the coordinates of row i, those of its unit row where that is asked for.
+template <class T, class F>
+void for_values(const KeyRows<T>& rows, std::int64_t i, F f) {
+  const T* x = rows.x.row(i);
+  const std::int64_t d = rows.x.cols;
+  if (rows.units == nullptr) {
+    for (std::int64_t k = 0; k < d; ++k) f(k, static_cast<double>(x[k]));
+    return;
+  }
+  for (std::int64_t k = 0; k < d; ++k) f(k, rows.value(i, k));
+  f(d, rows.units[i].zero());
+}
+
+template <class T>
+void mean_of_rows(const KeyRows<T>& rows, std::span<double> mean) {
+  const std::int64_t n = std::min<std::int64_t>(rows.x.rows, 1024);
+  std::fill(mean.begin(), mean.end(), 0.);
+  for (std::int64_t s = 0; s < n; ++s)
+    for_values<T>(rows, s * rows.x.rows / n,
+                  [&](std::int64_t k, double v) { mean[static_cast<std::size_t>(k)] += v; });
+  for (double& m : mean) m /= static_cast<double>(n);
+}
+
+// Infinity where a value is not finite.
+template <class T>
+double largest_difference(const Exec& exec, const KeyRows<T>& rows, std::span<const double> shift) {
+  const std::int64_t blocks = ceil_div(rows.x.rows, k_block);
+  const ScratchArray<double> largest(exec, blocks);
+  parallel_for(exec, blocks, [&](std::int64_t block, int) {
+    double most = 0;
+    double sum = 0;  // turns NaN or infinite where a value is
+    for (std::int64_t i = block * k_block; i < std::min((block + 1) * k_block, rows.x.rows); ++i)
+      for_values<T>(rows, i, [&](std::int64_t k, double v) {
+        const double d = std::abs(v - shift[static_cast<std::size_t>(k)]);
+        most = d > most ? d : most;
+        sum += d;
+      });
+    largest[block] = std::isfinite(sum) ? most : std::numeric_limits<double>::infinity();
+  });
+  const std::span<double> all = largest.span();
+  return all.empty() ? 0 : *std::max_element(all.begin(), all.end());
+}
+
+}  // namespace
+
+template <class T>
+TileScale tile_scale(const Exec& exec, const KeyRows<T>& base, const KeyRows<T>& other,
+                     std::span<double> shift) {
+  mean_of_rows<T>(base, shift);
+  double largest = largest_difference<T>(exec, base, shift);
+  if (other.x.data != base.x.data) largest = std::max(largest, largest_difference<T>(exec, other, shift));
+  const double d = static_cast<double>(shift.size());
+  TileScale scale;
+  scale.shift = shift;
+  scale.bound = 1.1 * (d + 32) * 0x1p-24;
+  scale.absolute = (d + 32) * 0x1p-100;
+  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
+  scale.usable = std::isfinite(largest) && std::abs(exponent) < 1000 && scale.bound < 0.1;
+  scale.factor = scale.usable ? std::ldexp(1., -exponent) : 0;
+  return scale;
+}
+
+template <class T>
+void tile_rows(const Exec& exec, const KeyRows<T>& rows, const TileScale& scale, MatView<float> z,
+               float* norm) {
+  const std::int64_t n = rows.x.rows;
+  std::fill(norm + n, norm + n + k_candidate_pad, 0.f);
+  parallel_for(exec, ceil_div(n, k_block), [&](std::int64_t block, int) {
+    for (std::int64_t i = block * k_block; i < std::min((block + 1) * k_block, n); ++i) {
+      float* out = z.row(i);
+      for_values<T>(rows, i, [&](std::int64_t k, double v) {
+        out[k] = static_cast<float>((v - scale.shift[static_cast<std::size_t>(k)]) * scale.factor);
+      });
+      double sum[4] = {};
+      for (std::int64_t k = 0; k < z.cols; ++k)
+        sum[k % 4] += static_cast<double>(out[k]) * static_cast<double>(out[k]);
+      norm[i] = static_cast<float>((1 - scale.bound) * ((sum[0] + sum[1]) + (sum[2] + sum[3])));
+    }
+  });
+}
+
+#define FLATLAND_INSTANTIATE(T)                                                                           \
+  template TileScale tile_scale<T>(const Exec&, const KeyRows<T>&, const KeyRows<T>&, std::span<double>); \
+  template void tile_rows<T>(const Exec&, const KeyRows<T>&, const TileScale&, MatView<float>, float*);
+FLATLAND_INSTANTIATE(float)
+FLATLAND_INSTANTIATE(double)
+#undef FLATLAND_INSTANTIATE
+
+}  // namespace flatland::kernels
