@@ -55,21 +55,22 @@ class Exec {
   std::unique_ptr<Scratch> scratch_;
 };
 
-// A block of scratch values, given back at the end of the scope (strictly last in, first out).
+// A block of scratch values, given back at the end of the scope (strictly last in, first out). Always
+// inlined, so that files compiled for an instruction-set level can use it.
 template <class T>
 class ScratchArray {
  public:
-  ScratchArray(const Exec& exec, std::int64_t n)
+  [[gnu::always_inline]] ScratchArray(const Exec& exec, std::int64_t n)
       : scratch_(exec.scratch()),
         mark_(scratch_.mark()),
         values_(static_cast<T*>(scratch_.take(checked_bytes(n, sizeof(T)))), static_cast<std::size_t>(n)) {}
-  ~ScratchArray() { scratch_.release(mark_); }
+  [[gnu::always_inline]] ~ScratchArray() { scratch_.release(mark_); }
   ScratchArray(const ScratchArray&) = delete;
   ScratchArray& operator=(const ScratchArray&) = delete;
 
-  T* data() const { return values_.data(); }
-  std::span<T> span() const { return values_; }
-  T& operator[](std::int64_t i) const { return values_[static_cast<std::size_t>(i)]; }
+  [[gnu::always_inline]] T* data() const { return values_.data(); }
+  [[gnu::always_inline]] std::span<T> span() const { return values_; }
+  [[gnu::always_inline]] T& operator[](std::int64_t i) const { return values_[static_cast<std::size_t>(i)]; }
 
  private:
   Scratch& scratch_;

@@ -1,6 +1,8 @@
 // Non-owning views of raw memory. Matrices are row-major.
 #pragma once
 
+#include <flatland/kernels/hd.h>
+
 #include <cstdint>
 #include <ostream>
 #include <span>
@@ -17,17 +19,17 @@ struct MatView {
   std::int64_t ld = 0;
 
   MatView() = default;
-  MatView(T* data, std::int64_t rows, std::int64_t cols) : MatView(data, rows, cols, cols) {}
-  MatView(T* data, std::int64_t rows, std::int64_t cols, std::int64_t ld)
+  FLATLAND_HD MatView(T* data, std::int64_t rows, std::int64_t cols) : MatView(data, rows, cols, cols) {}
+  FLATLAND_HD MatView(T* data, std::int64_t rows, std::int64_t cols, std::int64_t ld)
       : data(data), rows(rows), cols(cols), ld(ld) {}
   // A view of mutable values is also a view of constant ones.
   template <class U>
-  requires(std::is_same_v<T, const U>) MatView(const MatView<U>& m)
+  requires(std::is_same_v<T, const U>) FLATLAND_HD MatView(const MatView<U>& m)
       : data(m.data), rows(m.rows), cols(m.cols), ld(m.ld) {}
 
-  T* row(std::int64_t i) const { return data + i * ld; }
-  T& operator()(std::int64_t i, std::int64_t j) const { return data[i * ld + j]; }
-  bool contiguous() const { return ld == cols || rows <= 1; }
+  FLATLAND_HD T* row(std::int64_t i) const { return data + i * ld; }
+  FLATLAND_HD T& operator()(std::int64_t i, std::int64_t j) const { return data[i * ld + j]; }
+  FLATLAND_HD bool contiguous() const { return ld == cols || rows <= 1; }
 };
 
 template <class T>

@@ -178,10 +178,11 @@ TEST_CASE_TEMPLATE("activations and their gradients equal PyTorch's", T, float, 
   const double relative = sizeof(T) == 8 ? 1e-12 : 1e-5;
   const std::vector<T> x = golden<T>("x"), upstream = golden<T>("upstream");
   REQUIRE(x.size() == 120);
-  for (const auto& [file, a] : cases) {
+  for (const auto& item : cases) {
+    const std::string file = item.first;
+    const Activation& a = item.second;
     const std::vector<T> y = run(a, x), dx = run_backward(a, y, upstream);
-    const std::vector<double> want_y = golden<double>(file),
-                              want_dx = golden<double>(std::string(file) + "_grad");
+    const std::vector<double> want_y = golden<double>(file), want_dx = golden<double>(file + "_grad");
     for (std::size_t i = 0; i < x.size(); ++i) {
       // what 1 - y loses near saturation, and what is flushed below the normal numbers
       const double lost = 2 * std::numeric_limits<T>::epsilon() * std::abs(upstream[i]);
