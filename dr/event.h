@@ -18,13 +18,14 @@ struct LossComponent {
 struct Event {
   enum class Kind { stage_started, stage_finished, phase_started, epoch_finished, phase_finished, warning };
   Kind kind = Kind::warning;
-  std::string text;     // stage: "computing global relations 'rel'"; phase, epoch: the phase's name; warning
+  // stage: "computing global relations 'rel'"; phase and epoch: the phase's name; warning: the sentence
+  std::string text = "";
   double seconds = 0;   // stage_finished, phase_finished: how long it took; epoch_finished: since phase start
   int epoch = 0;        // epoch_finished: epochs done so far
   int epochs = 0;       // of so many
   bool report = false;  // epoch_finished: due by the phase's report_interval (and for the first and last)
   double loss = 0;      // summed over the epoch's batches
-  std::vector<LossComponent> components;
+  std::vector<LossComponent> components = {};
 };
 
 // Anything callable with an event. It returns nothing, or a bool: false asks the routine to stop after this

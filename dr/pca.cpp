@@ -95,7 +95,7 @@ Pca Pca::fit(const Tensor& x, std::int64_t dims) {
   const NoGrad no_grad;
   const Tensor data = x.detach();
   Pca pca;
-  pca.mean = mean(data, 0);
+  pca.mean = flatland::mean(data, 0);
   const Tensor centred = data - pca.mean;
   // The smaller of the two Gram matrices has the same leading eigenvalues.
   const bool of_rows = n < d && n >= dims;
