@@ -17,8 +17,8 @@ namespace flatland {
 
 // An entry of the data set that is computed before training, from other entries or from global relations.
 struct DerivedData {
-  std::function<Tensor(const Dataset&)> from_data;  // runs before the global relations
-  std::function<Tensor(const Dataset&, const RelationDataMap&)> from_relations;  // runs after them
+  std::function<Tensor(const Dataset&)> from_data = {};  // runs before the global relations
+  std::function<Tensor(const Dataset&, const RelationDataMap&)> from_relations = {};  // runs after them
 };
 // Coordinates along the first principal components of an entry.
 DerivedData pca_of(std::string key = "main", std::int64_t dims = 2);

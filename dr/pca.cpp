@@ -48,6 +48,7 @@ Eigenpairs dense_eigenpairs(const Tensor& matrix, std::int64_t count) {
           solver.eigenvectors().rightCols(count).rowwise().reverse()};
 }
 
+// Of a matrix with trace 1.
 Eigenpairs largest_eigenpairs(const Tensor& matrix, std::int64_t count) {
   const std::int64_t n = matrix.size(0);
   const std::int64_t basis = std::max<std::int64_t>(2 * count + 1, 20);
@@ -99,20 +100,26 @@ Pca Pca::fit(const Tensor& x, std::int64_t dims) {
   const Tensor centred = data - pca.mean;
   // The smaller of the two Gram matrices has the same leading eigenvalues.
   const bool of_rows = n < d && n >= dims;
-  const Tensor g =
-      x.dtype() == Dtype::float32 ? gram<float>(centred, of_rows) : gram<double>(centred, of_rows);
-  const Eigenpairs pairs = largest_eigenpairs(g, dims);
+  Tensor g = x.dtype() == Dtype::float32 ? gram<float>(centred, of_rows) : gram<double>(centred, of_rows);
   double total = 0;
   for (std::int64_t i = 0; i < g.size(0); ++i) total += g.at(i, i);
+  // What centring constant columns leaves behind is rounding, not variance.
+  const double epsilon = x.dtype() == Dtype::float32 ? 0x1p-23 : 0x1p-52;
+  if (total <=
+      4 * epsilon * epsilon * static_cast<double>(n) * sum(square(pca.mean.to(Dtype::float64))).item()) {
+    total = 0;
+  }
+  const Eigenpairs pairs =
+      total > 0 ? largest_eigenpairs(g / total, dims) : Eigenpairs{Eigen::VectorXd::Zero(dims), {}};
 
   Tensor components = Tensor::zeros({dims, d}, Dtype::float64);
   Tensor variance = Tensor::zeros({dims}, Dtype::float64);
   const auto out = components.mutable_matrix<double>();
   const Tensor rows = of_rows ? centred.to(Dtype::float64) : Tensor();
   for (std::int64_t c = 0; c < dims; ++c) {
-    const double value = pairs.values[c];
-    // Rounding leaves tiny values where there is no variance.
-    if (!(value > 1e-12 * total)) continue;
+    const double value = pairs.values[c] * total;
+    // Below this there is no variance in the direction, only rounding.
+    if (!(value > 16 * epsilon * total) || value < 1e-300) continue;
     if (of_rows) {
       kernels::matmul<double>(current_exec(), kernels::Transpose::a, rows.matrix<double>(),
                               {pairs.vectors.col(c).data(), n, 1}, {out.row(c), d, 1});

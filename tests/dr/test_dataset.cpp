@@ -63,7 +63,7 @@ TEST_CASE("empty entries are refused") {
   CHECK(contains(error_of([] { Dataset(Tensor::empty({0, 3})); }), "no rows"));
   CHECK(contains(error_of([] { Dataset(Tensor::empty({3, 0})); }), "no columns"));
   CHECK(contains(error_of([] { Dataset(Tensor::scalar(1)); }), "single value"));
-  CHECK(contains(error_of([] { Dataset(Tensor()); }), "undefined"));
+  CHECK(contains(error_of([] { Dataset{Tensor{}}; }), "undefined"));
 }
 
 TEST_CASE("NaN and infinity are found with their place and number") {
