@@ -106,13 +106,15 @@ class CandidateStore {
     std::fill_n(threshold_.data(), rows, k_infinity);
     std::fill_n(threshold_.data() + rows, k_candidate_pad, -k_infinity);
   }
-  Candidates candidates(const TileScale& scale, const float* own_norm, const float* other_norm) const {
+  Candidates candidates(const TileScale& scale, const float* own_norm,
+                        std::span<const float> other_norm) const {
     return {.lower = lower_.data(),
             .index = index_.data(),
             .count = count_.data(),
             .threshold = threshold_.data(),
             .own_norm = own_norm,
-            .other_norm = other_norm,
+            .other_norm = other_norm.data(),
+            .largest_norm = *std::max_element(other_norm.begin(), other_norm.end()),
             .slack = static_cast<float>(2 * scale.bound / (1 - scale.bound)),
             .slack_absolute = static_cast<float>(2 * scale.absolute),
             .capacity = capacity_,
@@ -134,37 +136,52 @@ std::int64_t block_rows(std::int64_t n) {
   return std::clamp<std::int64_t>(ceil_div(n, 20 * 64) * 64, 64, 512);
 }
 
-// One thread's products of a tile.
+// Products of a tile. The blocks of b are packed once where that takes little memory, else for each tile.
 template <Isa I>
 class TileProduct {
  public:
-  TileProduct(const Exec& exec, std::int64_t block, std::int64_t d)
+  TileProduct(const Exec& exec, std::int64_t block, MatView<const float> a, MatView<const float> b)
       : block_(block),
-        packed_size_(gemm_packed_size<I, float>(block, d)),
-        packed_(exec, checked_mul(exec.threads(), packed_size_)),
-        product_(exec, checked_mul(exec.threads(), block * block)) {}
+        a_(a),
+        b_(b),
+        packed_size_(gemm_packed_size<I, float>(block, b.cols)),
+        all_packed_(b.rows * b.cols <= std::int64_t{1} << 24),
+        packed_(exec, checked_mul(all_packed_ ? ceil_div(b.rows, block) : exec.threads(), packed_size_)),
+        product_(exec, checked_mul(exec.threads(), block * block)) {
+    if (all_packed_)
+      parallel_for(exec, ceil_div(b.rows, block),
+                   [&](std::int64_t i, int) { pack(i, packed_.data() + i * packed_size_); });
+  }
 
-  ProductTile multiply(MatView<const float> a, std::int64_t row0, MatView<const float> b, std::int64_t col0,
-                       int thread) const {
-    const std::int64_t m = std::min(block_, a.rows - row0);
-    const std::int64_t n = std::min(block_, b.rows - col0);
-    float* packed = packed_.data() + thread * packed_size_;
+  // Rows of block i of a by rows of block j of b.
+  ProductTile multiply(std::int64_t i, std::int64_t j, int thread) const {
+    const std::int64_t m = std::min(block_, a_.rows - i * block_);
+    const std::int64_t n = std::min(block_, b_.rows - j * block_);
+    float* packed = packed_.data() + (all_packed_ ? j : thread) * packed_size_;
+    if (!all_packed_) pack(j, packed);
     float* product = product_.data() + thread * block_ * block_;
-    gemm_pack_rows<I, float>(b.row(col0), b.ld, n, b.cols, packed);
-    gemm_rows<I, float>(a.row(row0), a.ld, m, packed, n, a.cols, product, block_);
+    gemm_rows<I, float>(a_.row(i * block_), a_.ld, m, packed, n, a_.cols, product, block_);
     return {.product = product,
             .ld = block_,
-            .row0 = row0,
+            .row0 = i * block_,
             .rows = m,
-            .col0 = col0,
+            .col0 = j * block_,
             .cols = n,
             .symmetric = false,
             .diagonal = false};
   }
 
  private:
+  void pack(std::int64_t j, float* packed) const {
+    gemm_pack_rows<I, float>(b_.row(j * block_), b_.ld, std::min(block_, b_.rows - j * block_), b_.cols,
+                             packed);
+  }
+
   std::int64_t block_;
+  MatView<const float> a_;
+  MatView<const float> b_;
   std::int64_t packed_size_;
+  bool all_packed_;
   ScratchArray<float> packed_;
   ScratchArray<float> product_;
 };
@@ -175,9 +192,9 @@ template <Isa I>
 void scan_triangle(const Exec& exec, const Candidates& candidates, MatView<const float> z) {
   const std::int64_t block = block_rows(z.rows);
   const std::int64_t blocks = ceil_div(z.rows, block);
-  const TileProduct<I> products(exec, block, z.cols);
+  const TileProduct<I> products(exec, block, z, z);
   parallel_for(exec, blocks, [&](std::int64_t b, int thread) {
-    ProductTile tile = products.multiply(z, b * block, z, b * block, thread);
+    ProductTile tile = products.multiply(b, b, thread);
     tile.diagonal = true;
     scan_tile<I>(candidates, tile);
   });
@@ -189,7 +206,7 @@ void scan_triangle(const Exec& exec, const Candidates& candidates, MatView<const
       const std::int64_t two = pair == 0 ? others : (round + others - pair) % others;
       const auto [low, high] = std::minmax(one, two);
       if (high >= blocks) return;
-      ProductTile tile = products.multiply(z, low * block, z, high * block, thread);
+      ProductTile tile = products.multiply(low, high, thread);
       tile.symmetric = true;
       scan_tile<I>(candidates, tile);
     });
@@ -199,10 +216,10 @@ template <Isa I>
 void scan_rectangle(const Exec& exec, const Candidates& candidates, MatView<const float> query,
                     MatView<const float> base) {
   const std::int64_t block = block_rows(std::max(query.rows, base.rows));
-  const TileProduct<I> products(exec, block, base.cols);
+  const TileProduct<I> products(exec, block, query, base);
   parallel_for(exec, ceil_div(query.rows, block), [&](std::int64_t task, int thread) {
-    for (std::int64_t first = 0; first < base.rows; first += block)
-      scan_tile<I>(candidates, products.multiply(query, task * block, base, first, thread));
+    for (std::int64_t j = 0; j < ceil_div(base.rows, block); ++j)
+      scan_tile<I>(candidates, products.multiply(task, j, thread));
   });
 }
 
@@ -254,7 +271,7 @@ void search_by_tiles(const Exec& exec, const Search<T>& search) {
 
   const CandidateStore store(exec, n, search.k);
   const Candidates candidates =
-      store.candidates(scale, search.self ? norm.data() : own_norm.data(), norm.data());
+      store.candidates(scale, search.self ? norm.data() : own_norm.data(), norm.span());
   with_isa([&](auto isa) {
     if (search.self)
       scan_triangle<isa>(exec, candidates, base);

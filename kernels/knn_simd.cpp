@@ -12,46 +12,56 @@ constexpr float k_infinity = __builtin_inff();
 template <Isa I>
 inline constexpr int k_parts = static_cast<int>(k_key_lanes) / lanes<double, I>;
 
-// Eight partial sums.
+// Eight values, a vector or more of them.
 template <Isa I>
 struct Eight {
   Vec<double, I> part[k_parts<I>];
 };
 
 template <Isa I>
-FLATLAND_HD Eight<I> load_eight(const double* p) {
-  Eight<I> result;
-  for (int v = 0; v < k_parts<I>; ++v) result.part[v] = load<I>(p + v * lanes<double, I>);
-  return result;
+FLATLAND_HD Vec<double, I> load_double(const double* p) {
+  return load<I>(p);
 }
 template <Isa I>
-FLATLAND_HD Eight<I> load_eight(const float* p) {
-  using Few = typename detail::VecType<float, 4 * lanes<double, I>>::unaligned;
-  Eight<I> result;
-  for (int v = 0; v < k_parts<I>; ++v)
-    result.part[v] =
-        __builtin_convertvector(*reinterpret_cast<const Few*>(p + v * lanes<double, I>), Vec<double, I>);
-  return result;
+FLATLAND_HD Vec<double, I> load_double(const float* p) {
+#if defined(__AVX512F__)
+  if constexpr (I == Isa::v4) return (Vec<double, I>)_mm512_maskz_cvtps_pd(__mmask8(-1), _mm256_loadu_ps(p));
+#endif
+#if defined(__AVX__)
+  if constexpr (I == Isa::v3) return (Vec<double, I>)_mm256_cvtps_pd(_mm_loadu_ps(p));
+#endif
+  double lane[lanes<double, I>];
+  FLATLAND_UNROLL for (int l = 0; l < lanes<double, I>; ++l) lane[l] = static_cast<double>(p[l]);
+  return load<I>(lane);
 }
 
-// Coordinates k, ..., k + 7 of row j as the keys see them; zeros past the end.
-template <Isa I, class T>
-FLATLAND_HD Eight<I> key_values(const KeyRows<T>& y, std::int64_t j, std::int64_t k) {
-  const std::int64_t d = y.x.cols;
+// A row of y: as it is, or as a unit row.
+template <class T>
+struct KeySource {
+  const T* x;
+  double shift;
+  double scale;
+};
+
+template <Isa I, bool unit, class T>
+FLATLAND_HD Eight<I> key_values(const KeySource<T>& y, std::int64_t k) {
   Eight<I> result;
-  if (k + k_key_lanes <= d) {
-    result = load_eight<I>(y.x.row(j) + k);
-  } else {
-    T rest[k_key_lanes];
-    for (std::int64_t l = 0; l < k_key_lanes; ++l) rest[l] = k + l < d ? y.x(j, k + l) : T(0);
-    result = load_eight<I>(static_cast<const T*>(rest));
+  FLATLAND_UNROLL for (int v = 0; v < k_parts<I>; ++v) {
+    result.part[v] = load_double<I>(y.x + k + v * lanes<double, I>);
+    if constexpr (unit) result.part[v] = (result.part[v] - broadcast<I>(y.shift)) * broadcast<I>(y.scale);
   }
-  if (y.units == nullptr) return result;
-  double inside[k_key_lanes];
-  for (std::int64_t l = 0; l < k_key_lanes; ++l) inside[l] = k + l < d ? y.units[j].scale : 0;
-  const Eight<I> scale = load_eight<I>(inside);
-  const Vec<double, I> shift = broadcast<I>(y.units[j].shift);
-  for (int v = 0; v < k_parts<I>; ++v) result.part[v] = (result.part[v] - shift) * scale.part[v];
+  return result;
+}
+// The last ones: those past the end come out as zeros.
+template <Isa I, bool unit, class T>
+FLATLAND_HD Eight<I> last_key_values(const KeySource<T>& y, std::int64_t k, std::int64_t d) {
+  double rest[k_key_lanes];
+  for (std::int64_t l = 0; l < k_key_lanes; ++l) {
+    rest[l] = k + l < d ? static_cast<double>(y.x[k + l]) : 0;
+    if (unit && k + l < d) rest[l] = (rest[l] - y.shift) * y.scale;
+  }
+  Eight<I> result;
+  FLATLAND_UNROLL for (int v = 0; v < k_parts<I>; ++v) result.part[v] = load<I>(rest + v * lanes<double, I>);
   return result;
 }
 
@@ -64,7 +74,7 @@ FLATLAND_HD V add_key_term(V sum, V d) {
 template <Isa I, Term term>
 FLATLAND_HD double combine(const Eight<I>& sums) {
   double lane[k_key_lanes];
-  for (int v = 0; v < k_parts<I>; ++v) store<I>(lane + v * lanes<double, I>, sums.part[v]);
+  FLATLAND_UNROLL for (int v = 0; v < k_parts<I>; ++v) store<I>(lane + v * lanes<double, I>, sums.part[v]);
   for (int width = k_key_lanes / 2; width > 0; width /= 2)
     for (int l = 0; l < width; ++l) {
       if constexpr (term == Term::maximum)
@@ -79,26 +89,46 @@ FLATLAND_HD double ordered_key(double key) {
   return key < __builtin_inf() ? key : __builtin_inf();
 }
 
+// Adds eight coordinates, k and following, of R rows less S rows.
+template <Isa I, Term term, int R, int S>
+FLATLAND_HD void add_eight(const KeyRow* rows, std::int64_t k, const Eight<I>* y, Eight<I> (&sum)[R][S]) {
+  FLATLAND_UNROLL for (int r = 0; r < R; ++r) {
+    FLATLAND_UNROLL for (int v = 0; v < k_parts<I>; ++v) {
+      const Vec<double, I> x = load<I>(rows[r].values + k + v * lanes<double, I>);
+      FLATLAND_UNROLL for (int s = 0; s < S; ++s) {
+        sum[r][s].part[v] = add_key_term<term>(sum[r][s].part[v], x - y[s].part[v]);
+      }
+    }
+  }
+}
+
 // R rows against the S rows of y at[0], ...: keys[r * step + s].
-template <Isa I, class T, Term term, int R, int S>
+template <Isa I, class T, Term term, bool unit, int R, int S>
 FLATLAND_HD void key_block(const KeyRow* rows, const KeyRows<T>& y, const std::int64_t* at, double* keys,
                            std::int64_t step) {
   Eight<I> sum[R][S] = {};
-  for (std::int64_t k = 0; k < y.x.cols; k += k_key_lanes) {
-    Eight<I> x[R];
-    for (int r = 0; r < R; ++r) x[r] = load_eight<I>(rows[r].values + k);
-    for (int s = 0; s < S; ++s) {
-      const Eight<I> values = key_values<I, T>(y, at[s], k);
-      for (int r = 0; r < R; ++r)
-        for (int v = 0; v < k_parts<I>; ++v)
-          sum[r][s].part[v] = add_key_term<term>(sum[r][s].part[v], x[r].part[v] - values.part[v]);
+  Eight<I> values[S];
+  KeySource<T> source[S];
+  FLATLAND_UNROLL for (int s = 0; s < S; ++s) {
+    source[s] = {y.x.row(at[s]), unit ? y.units[at[s]].shift : 0, unit ? y.units[at[s]].scale : 0};
+  }
+  const std::int64_t d = y.x.cols;
+  std::int64_t k = 0;
+  for (; k + k_key_lanes <= d; k += k_key_lanes) {
+    FLATLAND_UNROLL for (int s = 0; s < S; ++s) values[s] = key_values<I, unit, T>(source[s], k);
+    add_eight<I, term>(rows, k, values, sum);
+  }
+  if (k < d) {
+    FLATLAND_UNROLL for (int s = 0; s < S; ++s) values[s] = last_key_values<I, unit, T>(source[s], k, d);
+    add_eight<I, term>(rows, k, values, sum);
+  }
+  FLATLAND_UNROLL for (int r = 0; r < R; ++r) {
+    FLATLAND_UNROLL for (int s = 0; s < S; ++s) {
+      double key = combine<I, term>(sum[r][s]);
+      if constexpr (unit) key = add_key_term<term>(key, rows[r].zero - y.units[at[s]].zero());
+      keys[r * step + s] = ordered_key(key);
     }
   }
-  for (int r = 0; r < R; ++r)
-    for (int s = 0; s < S; ++s) {
-      const double last = rows[r].zero - (y.units != nullptr ? y.units[at[s]].zero() : 0);
-      keys[r * step + s] = ordered_key(add_key_term<term>(combine<I, term>(sum[r][s]), last));
-    }
 }
 
 template <Isa I, class T>
@@ -111,26 +141,26 @@ double power_key(double p, const double* x, const KeyRows<T>& y, std::int64_t j)
   return ordered_key(largest * __builtin_pow(sum, 1 / p));
 }
 
-template <Isa I, class T, Term term>
+template <Isa I, class T, Term term, bool unit = false>
 FLATLAND_HD void list_keys(KeyRow row, const KeyRows<T>& y, const std::int32_t* index, std::int64_t n,
                            double* keys) {
   std::int64_t j = 0;
   for (; j + 4 <= n; j += 4) {
     const std::int64_t at[4] = {index[j], index[j + 1], index[j + 2], index[j + 3]};
-    key_block<I, T, term, 1, 4>(&row, y, at, keys + j, n);
+    key_block<I, T, term, unit, 1, 4>(&row, y, at, keys + j, n);
   }
   for (; j < n; ++j) {
     const std::int64_t at = index[j];
-    key_block<I, T, term, 1, 1>(&row, y, &at, keys + j, n);
+    key_block<I, T, term, unit, 1, 1>(&row, y, &at, keys + j, n);
   }
 }
 
-template <Isa I, class T, Term term>
+template <Isa I, class T, Term term, bool unit = false>
 FLATLAND_HD void range_keys(const KeyRow* rows, const KeyRows<T>& y, std::int64_t first, std::int64_t n,
                             double* keys) {
   for (std::int64_t j = 0; j < n; ++j) {
     const std::int64_t at = first + j;
-    key_block<I, T, term, k_key_group, 1>(rows, y, &at, keys + j, n);
+    key_block<I, T, term, unit, k_key_group, 1>(rows, y, &at, keys + j, n);
   }
 }
 
@@ -217,24 +247,43 @@ FLATLAND_HD void append(const Candidates& c, std::int64_t row, float lower, std:
   if (at + 1 == c.capacity) tighten<I>(c, row, true);
 }
 
-// Appends the lanes that are set: columns j, j + 1, ... of a tile's row.
+// Appends the lanes that are set, items first, first + 1, ..., to a row.
 template <Isa I>
-[[gnu::noinline]] void append_lanes(const Candidates& c, const ProductTile& tile, std::int64_t i,
-                                    std::int64_t j, Vec<float, I> lower, unsigned for_row,
-                                    unsigned for_column) {
+FLATLAND_HD void append_to_row(const Candidates& c, std::int64_t row, Vec<float, I> lower, unsigned set,
+                               std::int64_t first) {
+#if defined(__AVX512F__)
+  if constexpr (I == Isa::v4) {
+    const std::int32_t at = c.count[row];
+    if (at + 16 < c.capacity) {
+      const __m512i item =
+          _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first)),
+                           _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+      const auto keep = static_cast<__mmask16>(set);
+      _mm512_storeu_ps(c.lower + row * c.capacity + at, _mm512_maskz_compress_ps(keep, (__m512)lower));
+      _mm512_storeu_si512(c.index + row * c.capacity + at, _mm512_maskz_compress_epi32(keep, item));
+      c.count[row] = at + __builtin_popcount(set);
+      return;
+    }
+  }
+#endif
   float lane[lanes<float, I>];
   store<I>(lane, lower);
-  const std::int64_t row = tile.row0 + i;
-  const std::int64_t column = tile.col0 + j;
-  for (; for_row != 0; for_row &= for_row - 1) {
-    const int l = __builtin_ctz(for_row);
+  for (; set != 0; set &= set - 1) {
+    const int l = __builtin_ctz(set);
     // An earlier lane may have lowered the threshold.
-    if (lane[l] <= c.threshold[row] && !(tile.diagonal && row == column + l))
-      append<I>(c, row, lane[l], column + l);
+    if (lane[l] <= c.threshold[row]) append<I>(c, row, lane[l], first + l);
   }
-  for (; for_column != 0; for_column &= for_column - 1) {
-    const int l = __builtin_ctz(for_column);
-    append<I>(c, column + l, lane[l], row);
+}
+
+// Appends a row to the items first, first + 1, ... of the lanes that are set.
+template <Isa I>
+FLATLAND_HD void append_to_columns(const Candidates& c, std::int64_t row, Vec<float, I> lower, unsigned set,
+                                   std::int64_t first) {
+  float lane[lanes<float, I>];
+  store<I>(lane, lower);
+  for (; set != 0; set &= set - 1) {
+    const int l = __builtin_ctz(set);
+    append<I>(c, first + l, lane[l], row);
   }
 }
 
@@ -252,10 +301,13 @@ FLATLAND_HD void scan(const Candidates& c, const ProductTile& tile) {
       const Vec<float, I> lower =
           fma(broadcast<I>(-2.f), load_part<I>(product + j, rest), norm + load<I>(norms + j));
       const Vec<float, I> limit = broadcast<I>(c.threshold[tile.row0 + i]);
-      const unsigned for_row = mask_bits<I, float>(lower <= limit) & inside;
-      unsigned for_column = 0;
-      if constexpr (symmetric) for_column = mask_bits<I, float>(lower <= load<I>(thresholds + j)) & inside;
-      if ((for_row | for_column) != 0) append_lanes<I>(c, tile, i, j, lower, for_row, for_column);
+      unsigned for_row = mask_bits<I, float>(lower <= limit) & inside;
+      if (!symmetric && tile.diagonal && i >= j && i < j + w) for_row &= ~(1u << (i - j));
+      if (for_row != 0) append_to_row<I>(c, tile.row0 + i, lower, for_row, tile.col0 + j);
+      if constexpr (symmetric) {
+        const unsigned for_column = mask_bits<I, float>(lower <= load<I>(thresholds + j)) & inside;
+        if (for_column != 0) append_to_columns<I>(c, tile.row0 + i, lower, for_column, tile.col0 + j);
+      }
     }
   }
 }
@@ -267,6 +319,7 @@ void keys_of_list(const DistanceForm& form, KeyRow row, const KeyRows<T>& y, con
                   std::int64_t n, double* keys) {
   switch (form.term) {
     case Term::squares:
+      if (form.unit_rows) return list_keys<I, T, Term::squares, true>(row, y, index, n, keys);
       return list_keys<I, T, Term::squares>(row, y, index, n, keys);
     case Term::absolutes:
       return list_keys<I, T, Term::absolutes>(row, y, index, n, keys);
@@ -282,6 +335,7 @@ void keys_of_range(const DistanceForm& form, const KeyRow* rows, const KeyRows<T
                    std::int64_t n, double* keys) {
   switch (form.term) {
     case Term::squares:
+      if (form.unit_rows) return range_keys<I, T, Term::squares, true>(rows, y, first, n, keys);
       return range_keys<I, T, Term::squares>(rows, y, first, n, keys);
     case Term::absolutes:
       return range_keys<I, T, Term::absolutes>(rows, y, first, n, keys);
@@ -306,13 +360,20 @@ void tighten(const Candidates& c, std::int64_t row, bool may_give_up) {
   }
   const float limit = select_limit<I>(lower, padded, c.k, (c.capacity - c.k) / 16);
   // At least k items have their true distance below the largest upper bound among those within the limit;
-  // whatever has its lower bound above that is none of the k nearest.
-  float largest_norm = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float norm = c.other_norm[index[i]];
-    largest_norm = lower[i] <= limit && norm > largest_norm ? norm : largest_norm;
+  // whatever has its lower bound above that is none of the k nearest. The largest norm of all items often
+  // does.
+  const auto upper_bound = [&](float norm) {
+    return limit + (c.slack * (c.own_norm[row] + norm) + c.slack_absolute);
+  };
+  float upper = upper_bound(c.largest_norm);
+  if (count_at_most<I>(lower, padded, upper) > c.k + (c.capacity - c.k) / 8) {
+    float largest = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const float norm = c.other_norm[index[i]];
+      largest = lower[i] <= limit && norm > largest ? norm : largest;
+    }
+    upper = upper_bound(largest);
   }
-  const float upper = limit + (c.slack * (c.own_norm[row] + largest_norm) + c.slack_absolute);
   const std::int64_t kept = keep_at_most<I>(lower, index, padded, upper);
   const bool gives_up = may_give_up && kept > c.capacity - (c.capacity - c.k) / 8;
   c.count[row] = gives_up ? 0 : static_cast<std::int32_t>(kept);

@@ -63,6 +63,7 @@ struct Candidates {
   float* threshold = nullptr;
   const float* own_norm = nullptr;    // (rows + pad)
   const float* other_norm = nullptr;  // (items + pad)
+  float largest_norm = 0;             // of other_norm
   float slack = 0;                    // upper less lower bound, relative to norm_i + norm_j
   float slack_absolute = 0;
   std::int64_t capacity = 0;  // a multiple of k_candidate_pad

@@ -21,7 +21,7 @@ FLATLAND_HD void slopes_over_columns(In<T> x, In<T> y, MatView<const T> weights,
   const std::int64_t k1 = n1 > 0 ? k + w : k;
   Vec<T, I> xk[R][2];
   Vec<T, I> sum[R][2] = {};
-  for (int r = 0; r < R; ++r) {
+  FLATLAND_UNROLL for (int r = 0; r < R; ++r) {
     xk[r][0] = load_first<I>(x.row(row + r) + k, n0);
     xk[r][1] = load_first<I>(x.row(row + r) + k1, n1);
   }
@@ -29,13 +29,13 @@ FLATLAND_HD void slopes_over_columns(In<T> x, In<T> y, MatView<const T> weights,
     const T* yj = y.row(j);
     const Vec<T, I> y0 = full ? load<I>(yj + k) : load_first<I>(yj + k, n0);
     const Vec<T, I> y1 = full ? load<I>(yj + k1) : load_first<I>(yj + k1, n1);
-    for (int r = 0; r < R; ++r) {
+    FLATLAND_UNROLL for (int r = 0; r < R; ++r) {
       const Vec<T, I> weight = broadcast<I>(weights(row + r, j));
       sum[r][0] = add_slope<term>(sum[r][0], weight, xk[r][0] - y0);
       sum[r][1] = add_slope<term>(sum[r][1], weight, xk[r][1] - y1);
     }
   }
-  for (int r = 0; r < R; ++r) {
+  FLATLAND_UNROLL for (int r = 0; r < R; ++r) {
     store_first<I>(dx.row(row + r) + k, sum[r][0], n0);
     store_first<I>(dx.row(row + r) + k1, sum[r][1], n1);
   }

@@ -28,13 +28,13 @@ FLATLAND_HD void panel_rows_distances(Finish finish, In<T> x, std::int64_t row, 
   for (std::int64_t k = 0; k < x.cols; ++k) {
     const Vec<T, I> y0 = load<I>(panel + k * 2 * w);
     const Vec<T, I> y1 = load<I>(panel + k * 2 * w + w);
-    for (int r = 0; r < R; ++r) {
+    FLATLAND_UNROLL for (int r = 0; r < R; ++r) {
       const Vec<T, I> xk = broadcast<I>(x(row + r, k));
       sum[r][0] = add_term<term>(sum[r][0], xk - y0);
       sum[r][1] = add_term<term>(sum[r][1], xk - y1);
     }
   }
-  for (int r = 0; r < R; ++r) {
+  FLATLAND_UNROLL for (int r = 0; r < R; ++r) {
     store<I>(out + (row + r) * 2 * w, finished(finish, sum[r][0]));
     store<I>(out + (row + r) * 2 * w + w, finished(finish, sum[r][1]));
   }
