@@ -76,7 +76,8 @@ void add_bias(const T* bias, T* c, int64_t ldc, int64_t m, int64_t n) {
       store_part<I>(c + j, load_part<I>(c + j, n - j) + load_part<I>(bias + j, n - j), n - j);
 }
 template <Isa I, class T>
-void apply_epilogue(const GemmEpilogue<T>& epilogue, T* c, int64_t ldc, int64_t m, int64_t n) {
+[[gnu::noinline]] void apply_epilogue(const GemmEpilogue<T>& epilogue, T* c, int64_t ldc, int64_t m,
+                                      int64_t n) {
   if (epilogue.bias != nullptr) add_bias<I>(epilogue.bias, c, ldc, m, n);
   if (epilogue.activation.kind == ActivationKind::identity) return;
   const T slope = static_cast<T>(epilogue.activation.slope);
@@ -104,13 +105,12 @@ void panel_rows(Left<T> a, int64_t& i, int64_t m, const T* panel, int64_t k, T* 
   }
 }
 template <Isa I, class T, int vectors>
-void panel_product(Left<T> a, int64_t m, const T* panel, int64_t k, T* c, int64_t ldc, int64_t n,
-                   bool accumulate, const GemmEpilogue<T>* epilogue) {
+[[gnu::noinline]] void panel_product(Left<T> a, int64_t m, const T* panel, int64_t k, T* c, int64_t ldc,
+                                     int64_t n, bool accumulate, const GemmEpilogue<T>* epilogue) {
   int64_t i = 0;
   panel_rows<I, T, rows_for<I>(vectors), vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
   if constexpr (rows_for<I>(vectors) > 4)
     panel_rows<I, T, 4, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
-  panel_rows<I, T, 2, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
   panel_rows<I, T, 1, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
 }
 
@@ -203,56 +203,89 @@ void gemm_rows(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, i
   tile<I, T>({a, lda, false}, m, packed, k, n, k, c, ldc, false, nullptr);
 }
 
+namespace {
+
+// A block of a product: columns j0 ... j0 + cols - 1 of c, height k of op(a) and op(b) from k0 on.
+template <Isa I, class T>
+struct Block {
+  Transpose transpose;
+  MatView<const T> a, b;
+  MatView<T> c;
+  int64_t j0, cols, k0, height;
+  T* packed;
+  bool add;                         // to what c holds
+  const GemmEpilogue<T>* epilogue;  // null but in the last block of k
+
+  // The panel that begins at column j of the block.
+  void pack(int64_t j) const {
+    const int64_t width = smaller(gemm_panel<I, T>, cols - j);
+    if (transpose == Transpose::b)
+      pack_rows<I>(b.row(j0 + j) + k0, b.ld, width, height, packed + j * height);
+    else
+      pack_columns<I>(b.row(k0) + j0 + j, b.ld, width, height, packed + j * height);
+  }
+  // The tile of c from row i and the block's column j on, of at most these sizes.
+  void multiply(int64_t i, int64_t rows, int64_t j, int64_t width) const {
+    GemmEpilogue<T> part;
+    if (epilogue != nullptr) {
+      part = *epilogue;
+      if (part.bias != nullptr) part.bias += j0 + j;
+    }
+    tile<I, T>(Left<T>{a.data, a.ld, transpose == Transpose::a}.at(i, k0), smaller(rows, c.rows - i),
+               packed + j * height, height, smaller(width, cols - j), height, c.row(i) + j0 + j, c.ld, add,
+               epilogue != nullptr ? &part : nullptr);
+  }
+};
+
+// Few rows: a task packs its own columns and multiplies them while they are in its cache. Many rows: all
+// tasks share what was packed before. Little work stays in one task. Tiles have rows that the micro-kernels
+// divide.
+template <Isa I, class T>
+void run(const Exec& exec, const Block<I, T>& block) {
+  constexpr int64_t panel = gemm_panel<I, T>;
+  const int64_t m = block.c.rows;
+  const bool little = m * block.cols * (block.height + 16) < (1 << 18);
+  if (little || m <= 128) {
+    const int64_t width = little ? ceil_div(block.cols, panel) * panel : panel;
+    return parallel_for(exec, ceil_div(block.cols, width), [&](int64_t task, int) {
+      const int64_t j0 = task * width;
+      for (int64_t j = j0; j < smaller(j0 + width, block.cols); j += panel) block.pack(j);
+      block.multiply(0, m, j0, width);
+    });
+  }
+  const int64_t pack_width = block.cols * block.height < 32768 ? block.cols : panel;
+  parallel_for(exec, ceil_div(block.cols, pack_width), [&](int64_t task, int) {
+    const int64_t j0 = task * pack_width;
+    for (int64_t j = j0; j < smaller(j0 + pack_width, block.cols); j += panel) block.pack(j);
+  });
+  const int64_t rows = m < 768 ? 48 : 96, width = 256 / panel * panel;
+  const int64_t across = ceil_div(block.cols, width);
+  parallel_for(exec, across * ceil_div(m, rows), [&](int64_t task, int) {
+    block.multiply(task / across * rows, rows, task % across * width, width);
+  });
+}
+
+}  // namespace
+
 template <Isa I, class T>
 void gemm(const Exec& exec, Transpose transpose, MatView<const T> a, MatView<const T> b, MatView<T> c,
           bool accumulate, const GemmEpilogue<T>& epilogue) {
   constexpr int64_t panel = gemm_panel<I, T>;
-  const int64_t m = c.rows, n = c.cols;
   const int64_t k = transpose == Transpose::a ? a.rows : a.cols;
-  if (m == 0 || n == 0) return;
-  // Blocks of op(b) that are packed at once: about 4 MB.
-  const int64_t n_block = even_piece(n, 64 * panel);
-  const int64_t n_step = ceil_div(n_block, panel) * panel;
+  if (c.rows == 0 || c.cols == 0) return;
+  // op(b) is packed in blocks of about 4 MB.
+  const int64_t n_step = ceil_div(even_piece(c.cols, 64 * panel), panel) * panel;
   const int64_t k_most = (int64_t{1} << 20) / n_step;
   const int64_t k_step = even_piece(k, k_most < 256 ? 256 : k_most);
-  const ScratchArray<T> scratch(exec, n_step * (k_step > 0 ? k_step : 1));
-  T* const packed = scratch.data();
-  // Tiles of c: rows divide by what the micro-kernels take. Little work stays in one task.
-  const bool little = m * n * (k + 16) < (1 << 18);
-  const int64_t tile_rows = little ? m : m < 768 ? 48 : 96;
-  const int64_t tile_cols = little ? n_step : 256 / panel * panel;
+  const ScratchArray<T> packed(exec, n_step * (k_step > 0 ? k_step : 1));
   const bool plain = epilogue.bias == nullptr && epilogue.activation.kind == ActivationKind::identity;
-
-  for (int64_t j0 = 0; j0 < n; j0 += n_step) {
-    const int64_t cols = smaller(n_step, n - j0);
+  for (int64_t j0 = 0; j0 < c.cols; j0 += n_step) {
     int64_t k0 = 0;
     do {
       const int64_t height = smaller(k_step, k - k0);
-      const auto pack = [&](int64_t j) {
-        const int64_t width = smaller(panel, cols - j);
-        if (transpose == Transpose::b)
-          pack_rows<I>(b.row(j0 + j) + k0, b.ld, width, height, packed + j * height);
-        else
-          pack_columns<I>(b.row(k0) + j0 + j, b.ld, width, height, packed + j * height);
-      };
-      const bool pack_at_once = little || cols * height < 16384;
-      if (pack_at_once)
-        for (int64_t j = 0; j < cols; j += panel) pack(j);
-      else
-        parallel_for(exec, ceil_div(cols, panel), [&](int64_t p, int) { pack(p * panel); });
-
-      const Left<T> left = Left<T>{a.data, a.ld, transpose == Transpose::a}.at(0, k0);
       const bool last = k0 + height >= k;
-      const int64_t across = ceil_div(cols, tile_cols);
-      parallel_for(exec, across * ceil_div(m, tile_rows), [&](int64_t task, int) {
-        const int64_t i = task / across * tile_rows;
-        const int64_t j = task % across * tile_cols;
-        GemmEpilogue<T> part = epilogue;
-        if (part.bias != nullptr) part.bias += j0 + j;
-        tile<I, T>(left.at(i, 0), smaller(tile_rows, m - i), packed + j * height, height,
-                   smaller(tile_cols, cols - j), height, c.row(i) + j0 + j, c.ld, accumulate || k0 > 0,
-                   last && !plain ? &part : nullptr);
-      });
+      run<I, T>(exec, {transpose, a, b, c, j0, smaller(n_step, c.cols - j0), k0, height, packed.data(),
+                       accumulate || k0 > 0, last && !plain ? &epilogue : nullptr});
       k0 += height;
     } while (k0 < k);
   }

@@ -64,7 +64,7 @@ void parallel_for(const Exec& exec, std::int64_t n, FunctionRef<void(std::int64_
   {
     [[maybe_unused]] const FlushDenormals flush;
     const int thread = omp_get_thread_num();
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, 1) nowait
     for (std::int64_t i = 0; i < n; ++i) {
       try {
         task(i, thread);
