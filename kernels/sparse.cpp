@@ -57,7 +57,7 @@ struct BlockRow {
 // the others by themselves.
 template <class T>
 void fetch_ahead(const SparseRows<T>& m, std::int64_t begin, std::int64_t end) {
-  constexpr std::int64_t k_lines = 16;
+  constexpr std::int64_t k_lines = 4;
   constexpr std::int64_t k_line = 64;
   for (std::int64_t line = 0; line < k_lines; ++line) {
     const std::int64_t e = begin + line * (k_line / static_cast<std::int64_t>(sizeof(T)));
@@ -89,12 +89,11 @@ T for_block_rows(const Exec& exec, const SparseRows<T>& m, std::span<const std::
       for (std::int64_t i = tile * k_row_tile; i < std::min(b, (tile + 1) * k_row_tile); ++i) {
         const std::int64_t first = m.begin[item(i)];
         if (i + 1 < b) fetch_ahead(m, m.begin[item(i + 1)], m.end[item(i + 1)]);
-        T* found = value.data() + offset[i];
-        size[i] = scan_row<isa, T>(m.col + first, m.value + first, m.end[item(i)] - first, position,
-                                   col.data() + offset[i], found);
-        double sum = 0;
-        for (std::int64_t e = 0; e < size[i]; ++e) sum += static_cast<double>(found[e]);
-        row_sum[i] = sum;
+        const ScanResult result =
+            scan_row<isa, T>(m.col + first, m.value + first, m.end[item(i)] - first, position,
+                             col.data() + offset[i], value.data() + offset[i]);
+        size[i] = result.size;
+        row_sum[i] = result.sum;
       }
     });
   });
