@@ -102,20 +102,26 @@ FLATLAND_HD void add_eight(const KeyRow* rows, std::int64_t k, const Eight<I>* y
   }
 }
 
-// R rows against the S rows of y at[0], ...: keys[r * step + s].
+// R rows against the S rows of y at[0], ...: keys[r * step + s]. Rows come from everywhere; those of the next
+// call, next[0], ..., are fetched meanwhile.
 template <Isa I, class T, Term term, bool unit, int R, int S>
-FLATLAND_HD void key_block(const KeyRow* rows, const KeyRows<T>& y, const std::int64_t* at, double* keys,
-                           std::int64_t step) {
+FLATLAND_HD void key_block(const KeyRow* rows, const KeyRows<T>& y, const std::int64_t* at,
+                           const std::int64_t* next, double* keys, std::int64_t step) {
   Eight<I> sum[R][S] = {};
   Eight<I> values[S];
   KeySource<T> source[S];
+  const T* fetched[S];
   FLATLAND_UNROLL for (int s = 0; s < S; ++s) {
+    fetched[s] = y.x.row(next[s]);
     source[s] = {y.x.row(at[s]), unit ? y.units[at[s]].shift : 0, unit ? y.units[at[s]].scale : 0};
   }
   const std::int64_t d = y.x.cols;
   std::int64_t k = 0;
   for (; k + k_key_lanes <= d; k += k_key_lanes) {
-    FLATLAND_UNROLL for (int s = 0; s < S; ++s) values[s] = key_values<I, unit, T>(source[s], k);
+    FLATLAND_UNROLL for (int s = 0; s < S; ++s) {
+      __builtin_prefetch(fetched[s] + k);
+      values[s] = key_values<I, unit, T>(source[s], k);
+    }
     add_eight<I, term>(rows, k, values, sum);
   }
   if (k < d) {
@@ -147,11 +153,13 @@ FLATLAND_HD void list_keys(KeyRow row, const KeyRows<T>& y, const std::int32_t* 
   std::int64_t j = 0;
   for (; j + 4 <= n; j += 4) {
     const std::int64_t at[4] = {index[j], index[j + 1], index[j + 2], index[j + 3]};
-    key_block<I, T, term, unit, 1, 4>(&row, y, at, keys + j, n);
+    const std::int32_t* after = index + (j + 8 <= n ? j + 4 : j);
+    const std::int64_t next[4] = {after[0], after[1], after[2], after[3]};
+    key_block<I, T, term, unit, 1, 4>(&row, y, at, next, keys + j, n);
   }
   for (; j < n; ++j) {
     const std::int64_t at = index[j];
-    key_block<I, T, term, unit, 1, 1>(&row, y, &at, keys + j, n);
+    key_block<I, T, term, unit, 1, 1>(&row, y, &at, &at, keys + j, n);
   }
 }
 
@@ -160,7 +168,7 @@ FLATLAND_HD void range_keys(const KeyRow* rows, const KeyRows<T>& y, std::int64_
                             double* keys) {
   for (std::int64_t j = 0; j < n; ++j) {
     const std::int64_t at = first + j;
-    key_block<I, T, term, unit, k_key_group, 1>(rows, y, &at, keys + j, n);
+    key_block<I, T, term, unit, k_key_group, 1>(rows, y, &at, &at, keys + j, n);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <flatland/kernels/unit_rows_simd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 namespace flatland::kernels {
@@ -84,6 +85,40 @@ void gather_condensed(std::int64_t n, const T* condensed, std::int64_t begin, st
     square[r * n + i] = 0;
     std::copy_n(condensed + condensed_index(n, i, i + 1), n - i - 1, square + r * n + i + 1);
   }
+}
+
+// Few columns: each pair once. Parts of about equally many pairs, as many whatever the threads, have sums of
+// their own, which are added in order.
+template <class T>
+void backward_few_columns(const Exec& exec, const DistanceForm& form, In<T> x, const T* dist, const T* g,
+                          MatView<T> dx) {
+  constexpr std::int64_t most_parts = 8;
+  const std::int64_t n = x.rows;
+  const std::int64_t parts = std::clamp<std::int64_t>(n / 64, 1, most_parts);
+  const std::int64_t size = n * x.cols;
+  const ScratchArray<T> columns(exec, size);
+  const ScratchArray<T> sums(exec, parts * size);
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t k = 0; k < x.cols; ++k) columns[k * n + i] = x(i, k);
+  // The rows before i have a share 1 - (1 - i / n)^2 of the pairs.
+  const auto begin = [&](std::int64_t part) {
+    const double share = static_cast<double>(part) / static_cast<double>(parts);
+    return part == parts ? n : static_cast<std::int64_t>(static_cast<double>(n) * (1 - std::sqrt(1 - share)));
+  };
+  with_isa([&](auto isa) {
+    parallel_for(exec, parts, [&](std::int64_t part, int) {
+      T* own = sums.data() + part * size;
+      std::fill_n(own, size, T(0));
+      add_condensed_gradient<isa, T>(form, n, x.cols, columns.data(), dist, g, begin(part), begin(part + 1),
+                                     own);
+    });
+  });
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t k = 0; k < x.cols; ++k) {
+      T sum = 0;
+      for (std::int64_t part = 0; part < parts; ++part) sum += sums[part * size + k * n + i];
+      dx(i, k) = sum;
+    }
 }
 
 template <class T>
@@ -167,6 +202,8 @@ void condensed_distances_backward(const Exec& exec, Metric metric, In<T> x, InSp
   check_size(who, "dist", dist.size(), condensed_size(x.rows));
   check_size(who, "g", g.size(), condensed_size(x.rows));
   check_shape<T>(who, "dx", dx, x.rows, x.cols);
+  if (form.term == Term::squares && !form.unit_rows && (x.cols == 2 || x.cols == 3))
+    return backward_few_columns<T>(exec, form, x, dist.data(), g.data(), dx);
   const Side<T> side(exec, form, x);
   backward_rows<T>(exec, form, side, side, dx, [&](std::int64_t begin, std::int64_t count, T* gs, T* dists) {
     gather_condensed<T>(x.rows, g.data(), begin, count, gs);

@@ -1,3 +1,4 @@
+#include <flatland/kernels/pairwise.h>
 #include <flatland/kernels/pairwise_formulas.h>
 #include <flatland/kernels/pairwise_simd.h>
 
@@ -112,7 +113,39 @@ void add_scalar_slope(const DistanceForm& form, std::int64_t d, const T* x, cons
   add_power_slope<I, T>(form.p, d, x, y, weight, dist, dx);
 }
 
+template <Isa I, class T, int D>
+void add_condensed_slopes(bool root, std::int64_t n, const T* columns, const T* dist, const T* g,
+                          std::int64_t first, std::int64_t last, T* sums) {
+  for (std::int64_t i = first; i < last; ++i) {
+    Vec<T, I> xi[D];
+    Vec<T, I> sum[D] = {};
+    FLATLAND_UNROLL for (int k = 0; k < D; ++k) xi[k] = broadcast<I>(columns[k * n + i]);
+    const std::int64_t at = condensed_index(n, i, 0);
+    for (std::int64_t j = i + 1; j < n; j += lanes<T, I>) {
+      const std::int64_t rest = n - j;
+      const Vec<T, I> gj = load_part<I>(g + at + j, rest);
+      const Vec<T, I> weight = root ? root_weight(gj, load_part<I>(dist + at + j, rest)) : gj + gj;
+      FLATLAND_UNROLL for (int k = 0; k < D; ++k) {
+        const Vec<T, I> slope = weight * (xi[k] - load_part<I>(columns + k * n + j, rest));
+        sum[k] += slope;
+        store_part<I>(sums + k * n + j, load_part<I>(sums + k * n + j, rest) - slope, rest);
+      }
+    }
+    for (int k = 0; k < D; ++k) sums[k * n + i] += sum_lanes<I, T>(sum[k]);
+  }
+}
+
 }  // namespace
+
+template <Isa I, class T>
+void add_condensed_gradient(const DistanceForm& form, std::int64_t n, std::int64_t d, const T* columns,
+                            const T* dist, const T* g, std::int64_t first, std::int64_t last, T* sums) {
+  const bool root = form.finish == Finish::root;
+  if (d == 2)
+    add_condensed_slopes<I, T, 2>(root, n, columns, dist, g, first, last, sums);
+  else
+    add_condensed_slopes<I, T, 3>(root, n, columns, dist, g, first, last, sums);
+}
 
 template <Isa I, class T>
 T gradient_weights(const DistanceForm& form, std::int64_t n, const T* dist, T* g) {
@@ -164,11 +197,14 @@ void paired_gradient(const DistanceForm& form, In<T> a, In<T> b, const T* weight
   }
 }
 
-#define FLATLAND_INSTANTIATE(T)                                                                     \
-  template T gradient_weights<this_isa, T>(const DistanceForm&, std::int64_t, const T*, T*);        \
-  template void accumulate_gradient<this_isa, T>(const DistanceForm&, In<T>, In<T>, const T*,       \
-                                                 MatView<const T>, const T*, MatView<T>);           \
-  template void paired_gradient<this_isa, T>(const DistanceForm&, In<T>, In<T>, const T*, const T*, \
+#define FLATLAND_INSTANTIATE(T)                                                                      \
+  template void add_condensed_gradient<this_isa, T>(const DistanceForm&, std::int64_t, std::int64_t, \
+                                                    const T*, const T*, const T*, std::int64_t,      \
+                                                    std::int64_t, T*);                               \
+  template T gradient_weights<this_isa, T>(const DistanceForm&, std::int64_t, const T*, T*);         \
+  template void accumulate_gradient<this_isa, T>(const DistanceForm&, In<T>, In<T>, const T*,        \
+                                                 MatView<const T>, const T*, MatView<T>);            \
+  template void paired_gradient<this_isa, T>(const DistanceForm&, In<T>, In<T>, const T*, const T*,  \
                                              MatView<T>);
 FLATLAND_INSTANTIATE(float)
 FLATLAND_INSTANTIATE(double)

@@ -43,6 +43,13 @@ constexpr bool gradient_uses_panels(Term term, std::int64_t d) {
   return (term == Term::squares || term == Term::absolutes) && d < 2 * lanes<T, I>;
 }
 
+// The gradient of the condensed distances among the rows of x (N, D), D = 2 or 3, each pair once: adds the
+// part of the pairs (i, j), first <= i < last, i < j, to sums (D, N). columns (D, N): x by columns. For
+// squares without unit rows.
+template <Isa I, class T>
+void add_condensed_gradient(const DistanceForm& form, std::int64_t n, std::int64_t d, const T* columns,
+                            const T* dist, const T* g, std::int64_t first, std::int64_t last, T* sums);
+
 // da[i,:] = weights[i] (derivative at a[i,:] - b[i,:])
 template <Isa I, class T>
 void paired_gradient(const DistanceForm& form, In<T> a, In<T> b, const T* weights, const T* dist,

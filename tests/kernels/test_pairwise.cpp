@@ -130,7 +130,9 @@ void check_gradients_agree(const Exec& exec, Metric metric, Sizes s) {
   condensed_to_square<T>(exec, g, square_g.view());
   condensed_distances_backward<T>(exec, metric, x.in(), dist, g, dx.view());
   cross_distances_backward<T>(exec, metric, x.in(), x.in(), square.in(), square_g.in(), want.view(), {});
-  CHECK(dx.values() == want.values());
+  // The condensed form may sum in another order: rounding errors of n terms.
+  const std::vector<T> want_values = want.values();
+  check_close<T>(dx.values(), std::vector<double>(want_values.begin(), want_values.end()), growth(n), 1);
   CHECK((dx.intact() && square.intact()));
 
   std::vector<T> pair_g(static_cast<std::size_t>(n)), pair_dist(pair_g.size());

@@ -1,4 +1,4 @@
-# cmake -DNM=nm -DLEVEL=v4 -DOBJECTS=a.o,b.o -P symbols.cmake
+# cmake -DNM=nm -DLEVEL=v4 -DOBJECTS=a.o,b.o -P kernel_symbols.cmake
 # The object files of an instruction-set level may define no symbol that the linker could take for another unit's:
 # of several weak copies it keeps one, and code for AVX-512 would then run where there is none. So each weak,
 # unique or global symbol must carry the level in its mangled name, as a template argument of type Isa does.
