@@ -22,23 +22,35 @@ class Dataset {
   Dataset(Tensor main);
   Dataset(std::initializer_list<std::pair<std::string, Tensor>> entries);
 
-  std::int64_t size() const;
+  std::int64_t size() const;  // N; 0 when empty
   bool empty() const { return entries_.empty(); }
   bool contains(std::string_view key) const;
   // Error: an unknown key (lists the known ones).
   const Tensor& operator[](std::string_view key) const;
-  // Adds or replaces. Errors: another length, NaN or infinity (names key, row, column and how many).
+  // Adds or replaces. Errors: an undefined tensor, a single value, no rows, another length, NaN or infinity
+  // (names key, row, column and how many).
   void set(std::string key, Tensor value);
   std::vector<std::string> keys() const;
+  std::size_t entry_count() const { return entries_.size(); }
 
-  // Rows [begin, end), and the first n; clipped to the data set never: Error when out of range.
+  // Rows [begin, end), and the first n; Error when out of range (a range is never clipped).
   Dataset slice(std::int64_t begin, std::int64_t end) const;
   Dataset first(std::int64_t n) const { return slice(0, n); }
+  // The given rows (int64 (n)), in that order. "indices" counts the new rows unless it was given by the user.
   Dataset rows(const Tensor& index) const;
   Dataset to(Device device) const;
+  // Floating entries in another floating type.
+  Dataset to(Dtype dtype) const;
 
  private:
+  const Tensor* find(std::string_view key) const;
+  void put(std::string key, Tensor value);
+
   std::vector<std::pair<std::string, Tensor>> entries_;
+  bool own_indices_ = true;  // "indices" is ours, not the user's
 };
+
+// Error when x holds NaN or infinity: "<who>: 3 values are not finite, the first in row 4, column 2 (nan)".
+void check_finite(std::string_view who, const Tensor& x);
 
 }  // namespace flatland

@@ -18,16 +18,18 @@ struct LossComponent {
 struct Event {
   enum class Kind { stage_started, stage_finished, phase_started, epoch_finished, phase_finished, warning };
   Kind kind = Kind::warning;
-  std::string text;     // stage: "computing global relations 'rel'"; phase: its name; warning: the sentence
+  // stage: "computing global relations 'rel'"; phase and epoch: the phase's name; warning: the sentence
+  std::string text = "";
   double seconds = 0;   // stage_finished, phase_finished: how long it took; epoch_finished: since phase start
   int epoch = 0;        // epoch_finished: epochs done so far
   int epochs = 0;       // of so many
   bool report = false;  // epoch_finished: due by the phase's report_interval (and for the first and last)
   double loss = 0;      // summed over the epoch's batches
-  std::vector<LossComponent> components;
+  std::vector<LossComponent> components = {};
 };
 
-// Listeners return nothing, or a bool: false asks the routine to stop after this epoch.
+// Anything callable with an event. It returns nothing, or a bool: false asks the routine to stop after this
+// epoch.
 class Listener {
  public:
   Listener() = default;
@@ -50,9 +52,14 @@ class Listener {
 };
 
 // Ready-made listeners. The stream must outlive the routine.
-Listener log_to(std::ostream& out);          // a line a stage, reported epoch and warning, with the time
-Listener progress_to(std::ostream& out);     // one line, rewritten in place; for terminals
-Listener csv_history_to(std::ostream& out);  // phase,epoch,loss,<components>
+// A line a stage, phase, reported epoch and warning, with the time, in ParaDime's form. Epochs count from 0,
+// as in ParaDime's log and as PhaseHistory is indexed.
+Listener log_to(std::ostream& out);
+// One line, rewritten in place; for terminals.
+Listener progress_to(std::ostream& out);
+// phase,epoch,loss,components: a row an epoch (from 0); components are "name=value" joined with ";".
+Listener csv_history_to(std::ostream& out);
+// All of them, in this order; asks to stop when one does.
 Listener all_of(std::vector<Listener> listeners);
 
 }  // namespace flatland

@@ -1,6 +1,7 @@
 // Losses: anything that makes one differentiable value out of a model, a batch and relations.
 #pragma once
 
+#include <flatland/dr/dataset.h>
 #include <flatland/dr/relations.h>
 #include <flatland/models/model.h>
 
@@ -13,17 +14,28 @@
 
 namespace flatland {
 
-// One batch as a loss sees it. Tensors are on the model's device.
-struct Batch {
-  const std::vector<std::pair<std::string, Tensor>>* entries =
-      nullptr;                                           // the data set's rows of this batch, by key
-  Tensor index;                                          // int64 (B): item numbers
-  const Tensor& operator[](std::string_view key) const;  // Error: unknown key
+// One batch as a loss sees it: some items of a data set. Tensors are on the model's device.
+class Batch {
+ public:
+  explicit Batch(const Dataset& data, Tensor index = {});
+  const Tensor& index() const { return index_; }  // int64 (B): item numbers
+  std::int64_t size() const { return index_.numel(); }
+  // The batch's rows of an entry, gathered at first use. The reference lives until the next select.
+  // Error: unknown key.
+  const Tensor& operator[](std::string_view key) const;
+  void select(Tensor index);
+
+ private:
+  const Dataset* data_;
+  Tensor index_;
+  mutable std::vector<std::pair<std::string, Tensor>> rows_;  // never grows beyond its first capacity
 };
 
+// A role of the model by name: embed, encode, decode, classify. Error: any other name (lists these).
+Tensor call_model(const Model& model, std::string_view method, const Tensor& x);
+
 // What a loss is given. Embeddings are computed once a step and shared by all losses of a compound.
-class LossInput {
- public:
+struct LossInput {
   Model& model;
   const Batch& batch;
   const RelationDataMap& global_relations;
@@ -41,12 +53,12 @@ class LossInput {
 
 class Loss {
  public:
-  Loss() = default;
+  Loss() = default;  // calling it is an Error
   template <class F>
   requires(!std::is_same_v<std::remove_cvref_t<F>, Loss> &&
            std::is_invocable_r_v<Tensor, F&, const LossInput&>) Loss(F f)
       : call_(std::move(f)) {}
-  Tensor operator()(const LossInput& input) const { return call_(input); }
+  Tensor operator()(const LossInput& input) const;
   explicit operator bool() const { return static_cast<bool>(call_); }
   template <class T>
   const T* target() const {
@@ -56,6 +68,7 @@ class Loss {
  private:
   std::function<Tensor(const LossInput&)> call_;
 };
+
 // Losses by key; a single one is stored under "loss".
 class LossMap {
  public:
@@ -78,21 +91,23 @@ struct KullbackLeiblerDiv {
   double epsilon = 1e-7;
   Tensor operator()(const Tensor& p, const Tensor& q) const;  // both square
 };
+// UMAP's; of equal shapes, divided by the length of the first dimension.
 struct CrossEntropyLoss {
   double epsilon = 1e-7;
-  Tensor operator()(const Tensor& p, const Tensor& q) const;  // both flat
+  Tensor operator()(const Tensor& p, const Tensor& q) const;
 };
 inline constexpr KullbackLeiblerDiv kullback_leibler_div{};
 inline constexpr CrossEntropyLoss cross_entropy_loss{};
 using RelationLossFunction = std::function<Tensor(const Tensor& p, const Tensor& q)>;
 
-// f(global relations of the batch, batch relations of its embedding).
+// f(global relations of the batch, batch relations of its embedding), both square.
 // KullbackLeiblerDiv of symmetric sparse relations against DifferentiablePDist [StudentT, Normalize,
 // (ToSquare)] with a fixed alpha runs as one fused kernel with the same result.
 struct RelationLoss {
   RelationLossFunction f;
   std::string global_key = "rel";
   std::string batch_key = "rel";
+  std::string embedding_method = "embed";
   bool normalize_sub = true;  // divide the batch's block by its sum
   bool fuse = true;           // use the fused kernel where it applies
   Tensor operator()(const LossInput& input) const;
@@ -101,15 +116,18 @@ struct RelationLoss {
 struct PositionLoss {
   std::string position_key = "pca";
   std::function<Tensor(const Tensor&, const Tensor&)> f = mse_loss;
+  std::string embedding_method = "embed";
   Tensor operator()(const LossInput& input) const;
 };
-// f(classify(x), batch[label_key]); softmax cross-entropy unless given.
+// f(classify(x), batch[label_key]); softmax cross-entropy unless given. Labels are class numbers (int64 or
+// int32) from 0. Error: a label without a logit (names the item).
 struct ClassificationLoss {
   std::string label_key = "labels";
   std::function<Tensor(const Tensor&, const Tensor&)> f = cross_entropy;
   Tensor operator()(const LossInput& input) const;
 };
-// Weighted sum; each weighted part is reported under its name.
+// Weighted sum; each weighted part is reported under its name, parts of parts under "part.name". Errors: no
+// losses, another number of weights.
 struct CompoundLoss {
   std::vector<std::pair<std::string, Loss>> losses;
   std::vector<double> weights = {};  // 1 each unless given

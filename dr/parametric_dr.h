@@ -17,9 +17,10 @@ namespace flatland {
 
 // An entry of the data set that is computed before training, from other entries or from global relations.
 struct DerivedData {
-  std::function<Tensor(const Dataset&)> from_data;  // runs before the global relations
-  std::function<Tensor(const Dataset&, const RelationDataMap&)> from_relations;  // runs after them
+  std::function<Tensor(const Dataset&)> from_data = {};  // runs before the global relations
+  std::function<Tensor(const Dataset&, const RelationDataMap&)> from_relations = {};  // runs after them
 };
+// Coordinates along the first principal components of an entry.
 DerivedData pca_of(std::string key = "main", std::int64_t dims = 2);
 
 // Calls of one role of the model, in batches.
@@ -40,38 +41,46 @@ class ParametricDR {
     Device device = best_device();
     int threads = 0;          // 0: all
     std::uint64_t seed = 42;  // initial weights, order of batches
+    bool initialize = true;   // false: the model keeps the weights it comes with
     Listener on_event = {};
     TrainingPhase training_defaults = {};
   };
+  // Draws the model's weights. Errors: no model, the same key twice.
   explicit ParametricDR(Options options);
   ~ParametricDR();
   ParametricDR(ParametricDR&&) noexcept;
   ParametricDR& operator=(ParametricDR&&) noexcept;
 
-  // Phases run in the order they are added. Error: unknown loss keys, sizes below 1, weights of another
-  // number.
+  // Phases run in the order they are added. Errors: no or unknown loss keys, another number of weights, sizes
+  // below 1, negative epochs or learning rates.
   void add_training_phase(TrainingPhase phase);
 
-  // Validates the data, computes derived data and global relations (unless given), and runs all phases that
-  // have not run yet; a listener's stop ends the running phase after the epoch, and train(data) goes on where
-  // it ended.
+  // Prepares on the first call, and runs all phases that have not run yet. A listener's stop ends the running
+  // phase after the epoch, and train with the same data goes on where it ended, with the bits of one run.
+  // Errors: no phase; other data than before (prepare takes it); keys that nothing provides; a loss that is
+  // not finite.
   void train(const Dataset& data);
-  // The parts of train, for those who want them one by one.
+  // The parts of train, for those who want them one by one. prepare moves the data to the device in the
+  // model's floating type, and computes derived data and those global relations that were not given; phases
+  // go on where they were.
   void prepare(const Dataset& data);
-  bool run_epochs(int at_most);  // false when all phases are done
+  bool run_epochs(int at_most);  // false when all phases are done. Error: not prepared.
 
-  // The trained model on any data; const, needs no training data, works on a single row. A row alone gives
-  // the bits that it gives inside a batch. Errors: before training, another number of columns, NaN.
+  // The trained model on any data; const, needs no training data, works on a single row (a vector counts as
+  // one) and from several threads at once. A row alone gives the bits that it gives inside a batch.
+  // Errors: before training, unknown method, another number of columns, NaN or infinite values.
   Tensor apply(const Tensor& x, const ApplyOptions& options = {}) const;
-  Tensor apply(const Dataset& data, const ApplyOptions& options = {}) const;
+  Tensor apply(const Dataset& data, const ApplyOptions& options = {}) const;  // of entry options.key
 
   Model& model() const;
   const RelationDataMap& global_relation_data() const;
-  // Relations of another routine over the same data; prepare does not compute them again.
+  // Relations of another routine over the same data; prepare does not compute them again, and checks their
+  // number of items. Error: keys that are not in global_relations.
   void set_global_relation_data(RelationDataMap relations);
   const Dataset& dataset() const;  // with derived data
   const std::vector<PhaseHistory>& history() const;
-  bool trained() const;
+  const std::vector<TrainingPhase>& training_phases() const;
+  bool trained() const;  // at least one epoch has run, or all phases are done
 
  private:
   struct State;

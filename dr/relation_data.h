@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 namespace flatland {
@@ -20,12 +21,12 @@ struct TriangularRelations {
   std::int64_t items = 0;
 };
 struct NeighborRelations {
-  Tensor index;   // int32 (N, k)
+  Tensor index;   // int32 (N, k), distinct in a row
   Tensor values;  // (N, k)
 };
 struct SparseRelations {
   Tensor row_offset;  // int64 (N + 1)
-  Tensor col;         // int32 (entries)
+  Tensor col;         // int32 (entries), ascending in a row
   Tensor values;      // (entries)
 };
 struct FlatRelations {
@@ -54,26 +55,32 @@ class RelationData {
   const Tensor& values() const;
   // The same form with other values of the same shape.
   RelationData with_values(Tensor values) const;
+  // Known to be symmetric: triangular relations, and what Symmetrize made.
   bool symmetric() const { return symmetric_; }
   RelationData marked_symmetric(bool value = true) const;
 
-  // Conversions; Error naming both forms where the target cannot represent the source.
-  RelationData to_square() const;      // differentiable from triangular
+  // Conversions; Error naming both forms where the target cannot represent the source. All of them are
+  // differentiable between square, triangular and flat.
+  RelationData to_square() const;
   RelationData to_triangular() const;  // takes the upper triangle
-  RelationData to_neighbor() const;  // from sparse of equal row lengths, square (all others, ascending index)
-  RelationData to_sparse() const;
-  RelationData to_flat() const;
+  RelationData to_neighbor() const;    // sparse of equal row lengths, or all others in ascending index
+  RelationData to_sparse() const;      // zeros of a dense form are left out
+  RelationData to_flat() const;        // square: row by row; the values of all other forms as they stand
 
-  // The dense block [index][:, index], in the order of `index` (int64 (B)); divided by its sum when
-  // normalize.
+  // The dense block [index][:, index], in the order of `index` (int64 (B), distinct items); divided by its
+  // sum when normalize (a sum of 0 leaves zeros). Not differentiable.
   Tensor sub(const Tensor& index, bool normalize = false) const;
-  // The same block, sparse (from sparse relations).
+  // The same block, sparse (from sparse relations). Allocates nothing but its tensors.
   SparseBlock sub_sparse(const Tensor& index, bool normalize = false) const;
   RelationData to(Device device) const;
 
  private:
+  RelationData(Form form, bool symmetric, std::int64_t longest_row)
+      : form_(std::move(form)), symmetric_(symmetric), longest_row_(longest_row) {}
+
   Form form_;
   bool symmetric_ = false;
+  std::int64_t longest_row_ = 0;  // of sparse relations
 };
 
 }  // namespace flatland

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -14,11 +15,30 @@
 
 namespace flatland {
 
-// A metric by name, or a user's function of two rows (slower, CPU, not differentiable; symmetric).
-using UserMetric = std::function<double(std::span<const float>, std::span<const float>)>;
+// A built-in metric, or a user's function instead.
+template <class Function>
+class MetricOr {
+ public:
+  MetricOr(Metric metric = {}) : metric_(metric) {}
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, MetricOr> && std::is_constructible_v<Function, F>)
+      MetricOr(F f)
+      : function_(std::move(f)) {}
+
+  const Metric* built_in() const { return function_ ? nullptr : &metric_; }  // null: a user's function
+  const Function& function() const { return function_; }
+
+ private:
+  Metric metric_;
+  Function function_;
+};
+// Of two rows; symmetric. One call a pair, on one thread.
+using RowMetric = std::function<double(std::span<const double>, std::span<const double>)>;
+// Of the rows a[i] and b[i] of two (n, d) tensors: (n), made of differentiable operations.
+using TensorMetric = std::function<Tensor(const Tensor& a, const Tensor& b)>;
 
 // --- global relations: computed once from the data (N, D) ---
-// Given relations; checked for shape, finiteness and range.
+// Given relations. Errors: another number of items than the data has, NaN or infinite values.
 struct Precomputed {
   RelationData relations;
   std::vector<Transform> transforms = {};
@@ -26,7 +46,7 @@ struct Precomputed {
 };
 // All pairwise distances, triangular.
 struct PDist {
-  Metric metric = {};
+  MetricOr<RowMetric> metric = {};
   std::vector<Transform> transforms = {};
   RelationData operator()(const Tensor& data, const RelationContext& context) const;
 };
@@ -35,26 +55,29 @@ struct PDist {
 // smaller than a transform needs is raised, with a warning.
 struct NeighborBasedPDist {
   std::int64_t n_neighbors = 0;
-  Metric metric = {};
+  MetricOr<RowMetric> metric = {};
   std::vector<Transform> transforms = {};
+  // How many neighbours these settings mean for so many items. Errors: fewer than 2 items, negative numbers.
+  std::int64_t neighbors_for(std::int64_t items, const RelationContext& context = {}) const;
   RelationData operator()(const Tensor& data, const RelationContext& context) const;
 };
 
 // --- batch relations: computed each step from the batch's embedding, differentiable ---
 // Pairwise distances of the rows of (B, d), triangular.
 struct DifferentiablePDist {
-  Metric metric = {};
+  MetricOr<TensorMetric> metric = {};
   std::vector<Transform> transforms = {};
   RelationData operator()(const Tensor& embedding, const RelationContext& context) const;
 };
 // Distances of given pairs: (2, n, d) -> flat.
 struct DistsFromTo {
-  Metric metric = {};
+  MetricOr<TensorMetric> metric = {};
   std::vector<Transform> transforms = {};
   RelationData operator()(const Tensor& pairs, const RelationContext& context) const;
 };
 
-// Anything callable with a tensor that gives relation data is a relation.
+// Anything callable with a tensor that gives relation data is a relation; built-in ones can be recognised
+// again with target<T>().
 class Relation {
  public:
   template <class F>
@@ -64,7 +87,9 @@ class Relation {
     if constexpr (std::is_invocable_r_v<RelationData, F&, const Tensor&, const RelationContext&>) {
       call_ = std::move(f);
     } else {
-      call_ = [f = std::move(f)](const Tensor& data, const RelationContext&) mutable { return f(data); };
+      call_ = [f = std::move(f)](const Tensor& data, const RelationContext&) mutable -> RelationData {
+        return f(data);
+      };
     }
   }
   RelationData operator()(const Tensor& data, const RelationContext& context = {}) const {

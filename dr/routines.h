@@ -10,7 +10,7 @@ namespace flatland {
 
 // Parametric t-SNE (van der Maaten, 2009), in ParaDime's form: neighbour affinities of given perplexity
 // against Student-t similarities by KL divergence over batches, after a phase that pulls the points to their
-// PCA positions.
+// PCA positions. Phases "pca_init" and "embedding", as there.
 class ParametricTSNE : public ParametricDR {
  public:
   struct Options {
@@ -24,12 +24,13 @@ class ParametricTSNE : public ParametricDR {
     int epochs = 30;
     int init_epochs = 10;
     std::int64_t batch_size = 500;
-    std::int64_t init_batch_size = 500;
+    std::int64_t init_batch_size = 0;  // 0: batch_size
     double learning_rate = 0.01;
-    double init_learning_rate = 0.01;
-    LearningRateSchedule schedule = {};
+    double init_learning_rate = 0;       // 0: learning_rate
+    LearningRateSchedule schedule = {};  // of the embedding phase
+    OptimizerRecipe optimizer = Adam{};
     ModelHandle model = {};  // instead of a fully connected one
-    Metric metric = {};
+    MetricOr<RowMetric> metric = {};
     Device device = best_device();
     int threads = 0;
     std::uint64_t seed = 42;

@@ -21,20 +21,23 @@ struct LearningRateSchedule {
   enum class Kind { constant, cosine };
   Kind kind = Kind::constant;
   double final_fraction = 0;
+
+  bool operator==(const LearningRateSchedule&) const = default;
 };
 
+// A field that is left at the value it has here takes the routine's training_defaults.
 struct TrainingPhase {
-  std::string name = "";
-  int epochs = 5;
+  std::string name = "";                // "phase 1" and so on unless given
+  int epochs = 5;                       // 0: the phase does nothing
   std::int64_t batch_size = 50;         // larger than N: all items
-  std::int64_t batches_per_epoch = -1;  // -1: all items once
+  std::int64_t batches_per_epoch = -1;  // -1: all items once; else at most so many batches of them
   Sampling sampling = Sampling::standard;
   std::vector<std::string> loss_keys = {"loss"};
   std::vector<double> loss_weights = {};  // 1 each unless given
   OptimizerRecipe optimizer = Adam{};
   double learning_rate = 0.01;
   LearningRateSchedule schedule = {};
-  int report_interval = 5;
+  int report_interval = 5;  // Event::report is set for epochs 0, 5, 10, ... and the last
 };
 
 // What happened in a phase, an entry an epoch.

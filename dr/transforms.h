@@ -16,8 +16,8 @@ struct RelationContext {
   std::function<void(const std::string&)> warn = [](const std::string&) {};
 };
 
-// Anything callable with relation data is a transform; built-in ones can be recognised again with
-// target<T>().
+// Anything callable with relation data (and, if it wants, a context) is a transform; built-in ones can be
+// recognised again with target<T>().
 class Transform {
  public:
   template <class F>
@@ -27,47 +27,58 @@ class Transform {
     if constexpr (std::is_invocable_r_v<RelationData, F&, const RelationData&, const RelationContext&>) {
       call_ = std::move(f);
     } else {
-      call_ = [f = std::move(f)](const RelationData& data, const RelationContext&) mutable {
-        return f(data);
-      };
+      call_ = WithoutContext<F>{std::move(f)};
     }
   }
   RelationData operator()(const RelationData& data, const RelationContext& context = {}) const {
     return call_(data, context);
   }
+  // The built-in transform this was made from, or null.
   template <class T>
   const T* target() const {
+    if (const auto* plain = call_.target<WithoutContext<T>>()) return &plain->f;
     return call_.target<T>();
   }
 
  private:
+  template <class F>
+  struct WithoutContext {
+    F f;
+    RelationData operator()(const RelationData& data, const RelationContext&) { return f(data); }
+  };
   std::function<RelationData(const RelationData&, const RelationContext&)> call_;
 };
 
 // Gaussian affinities of each item's neighbours with a given perplexity: entropy log2(perplexity) a row.
+// Relations of other forms become neighbor relations of all other items first.
+// Errors: a perplexity of 1 or less, or larger than the number of neighbours (no weights have that entropy).
+// Warnings: fewer than 3 perplexity neighbours; rows that miss the target, counted.
 struct PerplexityBasedRescale {
   double perplexity = 30;  // effective number of neighbours; larger looks further and blurs local detail
   int max_steps = 64;      // of the root search; rows that miss are counted in one warning
   RelationData operator()(const RelationData& data, const RelationContext& context) const;
 };
 // UMAP's affinities exp(-(d - rho) / sigma), summing to log2(n_neighbors) a row.
+// Errors: n_neighbors of 1 or less. Warning: rows that miss the target, counted.
 struct ConnectivityBasedRescale {
   double n_neighbors = 15;
   int max_steps = 64;
   RelationData operator()(const RelationData& data, const RelationContext& context) const;
 };
-// (M + M^T) / 2, or M + M^T - M o M^T. Neighbour relations become sparse.
+// (M + M^T) / 2, or M + M^T - M o M^T. Neighbour relations become sparse. Error: flat relations.
 struct Symmetrize {
   bool subtract_product = false;
   RelationData operator()(const RelationData& data) const;
 };
-// Divides by the sum of all entries of the square matrix (triangular: by twice its sum).
+// Divides by the sum of all entries of the square matrix (triangular: by twice its sum); all zeros stay.
 struct Normalize {
   RelationData operator()(const RelationData& data) const;
 };
+// Divides each row by its sum; rows of zeros stay. Triangular relations become square. Error: flat relations.
 struct NormalizeRows {
   RelationData operator()(const RelationData& data) const;
 };
+// Relations of an item to itself become 0. Error: flat relations.
 struct ZeroDiagonal {
   RelationData operator()(const RelationData& data) const;
 };
@@ -86,7 +97,8 @@ struct ModifiedCauchy {
   Tensor trained_a = {}, trained_b = {};
   RelationData operator()(const RelationData& data) const;
 };
-// A user's function on the values.
+// A user's function on the values; it returns as many. Square and sparse results no longer count as
+// symmetric.
 struct Functional {
   std::function<Tensor(const Tensor&)> f;
   RelationData operator()(const RelationData& data) const;

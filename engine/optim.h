@@ -31,12 +31,16 @@ struct SGD {
   double dampening = 0;
   double weight_decay = 0;
   bool nesterov = false;
+
+  bool operator==(const SGD&) const = default;
 };
 struct Adam {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0;
+
+  bool operator==(const Adam&) const = default;
 };
 
 // The tensors of Module::parameters().

@@ -5,19 +5,23 @@
 
 namespace flatland::kernels {
 
-// p (log(p + eps) - log(q + eps)), with one logarithm.
+// p (log(p + eps) - log(q + eps)) with one logarithm, given inverse = 1 / (q + eps).
 template <class V>
-FLATLAND_HD V kl_term(V p, V q, scalar_of<V> eps) {
-  return p * log((p + eps) / (q + eps));
+FLATLAND_HD V kl_inverse(V q, scalar_of<V> eps) {
+  return scalar_of<V>(1) / (q + eps);
+}
+template <class V>
+FLATLAND_HD V kl_term(V p, V inverse, scalar_of<V> eps) {
+  return p * log((p + eps) * inverse);
 }
 // d term / dq and d term / dp
 template <class V>
-FLATLAND_HD V kl_term_dq(V p, V q, scalar_of<V> eps) {
-  return -p / (q + eps);
+FLATLAND_HD V kl_term_dq(V p, V inverse) {
+  return -p * inverse;
 }
 template <class V>
-FLATLAND_HD V kl_term_dp(V p, V q, scalar_of<V> eps) {
-  return log((p + eps) / (q + eps)) + p / (p + eps);
+FLATLAND_HD V kl_term_dp(V p, V inverse, scalar_of<V> eps) {
+  return log((p + eps) * inverse) + p / (p + eps);
 }
 
 // -p log clamp(q, eps, 1) - (1 - p) log clamp(1 - q, eps, 1)

@@ -7,9 +7,11 @@ namespace flatland::kernels {
 
 template <Isa I, class T>
 double kl_range(double eps, const T* p, const T* q, std::int64_t n) {
+  const T e = static_cast<T>(eps);
   LaneSum<T, I> sum;
   for_vectors<T, I>(n, [&](std::int64_t i, std::int64_t width) {
-    sum.add(kl_term(load_part<I>(p + i, width, T(0)), load_part<I>(q + i, width, T(0)), static_cast<T>(eps)));
+    const Vec<T, I> inverse = kl_inverse(load_part<I>(q + i, width, T(0)), e);
+    sum.add(kl_term(load_part<I>(p + i, width, T(0)), inverse, e));
   });
   return sum.total();
 }
@@ -19,9 +21,9 @@ void kl_backward_range(double eps, T scale, const T* p, const T* q, T* dq, T* dp
   const T e = static_cast<T>(eps);
   for_vectors<T, I>(n, [&](std::int64_t i, std::int64_t width) {
     const Vec<T, I> pi = load_part<I>(p + i, width, T(0));
-    const Vec<T, I> qi = load_part<I>(q + i, width, T(0));
-    if (dq) store_part<I, T>(dq + i, scale * kl_term_dq(pi, qi, e), width);
-    if (dp) store_part<I, T>(dp + i, scale * kl_term_dp(pi, qi, e), width);
+    const Vec<T, I> inverse = kl_inverse(load_part<I>(q + i, width, T(0)), e);
+    if (dq) store_part<I, T>(dq + i, scale * kl_term_dq(pi, inverse), width);
+    if (dp) store_part<I, T>(dp + i, scale * kl_term_dp(pi, inverse, e), width);
   });
 }
 

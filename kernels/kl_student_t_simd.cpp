@@ -208,8 +208,9 @@ AttractSums attract(const Kernel& kernel, const PairItems<T>& items, const Spars
       const V w = kernel.weight_at(base, inv);
       const V pe = affinities<I>(p.value + begin + e, col, width, i);
       const V q = w * scale;
-      const V ratio = -kl_term_dq(pe, q, eps);
-      loss.add(kl_term(pe, q, eps));
+      const V inverse_q = kl_inverse(q, eps);
+      const V ratio = -kl_term_dq(pe, inverse_q);
+      loss.add(kl_term(pe, inverse_q, eps));
       pull.add(ratio * q);
       const V strength = ratio * kernel.fall(w, inv);
       for (int c = 0; c < D; ++c) sum[c].add(strength * diff[c]);
@@ -237,8 +238,9 @@ AttractSums attract_wide(const Kernel& kernel, const PairItems<T>& items, const 
       const T inv = T(1) / base;
       const T w = kernel.weight_at(base, inv);
       const T q = w * scale;
-      const T ratio = -kl_term_dq(p.value[e], q, eps);
-      sums.loss += static_cast<double>(kl_term(p.value[e], q, eps));
+      const T inverse_q = kl_inverse(q, eps);
+      const T ratio = -kl_term_dq(p.value[e], inverse_q);
+      sums.loss += static_cast<double>(kl_term(p.value[e], inverse_q, eps));
       sums.pull += static_cast<double>(ratio * q);
       const double strength = static_cast<double>(ratio * kernel.fall(w, inv));
       for (std::int64_t c = 0; c < items.d; ++c)

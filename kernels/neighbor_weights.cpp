@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace flatland::kernels {
 
@@ -22,27 +21,26 @@ void check(const char* who, const MatView<const T>& dist, const MatView<T>& weig
                  " and tolerance ", search.tolerance, "; both must be positive");
 }
 
-// Calls search_row(dist row, work, weight row, &width) for each row; returns how many were unreachable.
-template <class T, class SearchRow>
-std::int64_t for_rows(const Exec& exec, const char* who, const MatView<const T>& dist,
-                      const MatView<T>& weight, std::span<T> width, const SearchRow& search_row) {
+// Searches all rows; returns how many were unreachable.
+template <class T>
+std::int64_t search_rows(const Exec& exec, const char* who, WeightKind kind, const MatView<const T>& dist,
+                         double reach, const RowSearch& search, const MatView<T>& weight,
+                         std::span<T> width) {
   const std::int64_t n = dist.rows;
   const std::int64_t tiles = ceil_div(n, k_row_tile);
   const std::int64_t room = row_search_work(dist.cols);
   const ScratchArray<T> work(exec, room * exec.threads());
   const ScratchArray<std::int64_t> missed(exec, tiles);
-  parallel_for(exec, tiles, [&](std::int64_t tile, int thread) {
-    missed[tile] = 0;
-    for (std::int64_t i = tile * k_row_tile; i < std::min(n, (tile + 1) * k_row_tile); ++i) {
-      double found = 0;
-      const RowOutcome outcome = search_row(dist.row(i), work.data() + thread * room, weight.row(i), &found);
-      FLATLAND_CHECK(outcome != RowOutcome::not_a_distance, who, ": row ", i,
+  with_isa([&](auto isa) {
+    parallel_for(exec, tiles, [&](std::int64_t tile, int thread) {
+      const std::int64_t first = tile * k_row_tile;
+      const TileResult result =
+          search_tile<isa, T>(kind, dist, reach, search, first, std::min(n, first + k_row_tile),
+                              work.data() + thread * room, weight, width.empty() ? nullptr : width.data());
+      FLATLAND_CHECK(result.bad_row < 0, who, ": row ", result.bad_row,
                      " of dist holds a negative, infinite or NaN distance");
-      missed[tile] += outcome == RowOutcome::unreachable;
-      if (!width.empty())
-        width[static_cast<std::size_t>(i)] =
-            static_cast<T>(std::min(found, static_cast<double>(std::numeric_limits<T>::max())));
-    }
+      missed[tile] = result.missed;
+    });
   });
   std::int64_t total = 0;
   for (std::int64_t tile = 0; tile < tiles; ++tile) total += missed[tile];
@@ -59,12 +57,8 @@ std::int64_t perplexity_weights(const Exec& exec, In<T> dist, double perplexity,
   FLATLAND_CHECK(perplexity >= 1 && perplexity <= static_cast<double>(dist.cols),
                  "perplexity_weights: perplexity ", perplexity, " with ", dist.cols,
                  " neighbours; want 1 <= perplexity <= neighbours, better a third");
-  return with_isa([&](auto isa) {
-    return for_rows<T>(
-        exec, "perplexity_weights", dist, p, beta, [&](const T* row, T* work, T* weight, double* found) {
-          return perplexity_row<isa, T>(row, dist.cols, perplexity, search, work, weight, found);
-        });
-  });
+  return search_rows<T>(exec, "perplexity_weights", WeightKind::perplexity, dist, perplexity, search, p,
+                        beta);
 }
 
 template <class T>
@@ -75,13 +69,8 @@ std::int64_t connectivity_weights(const Exec& exec, In<T> dist, double n_neighbo
   FLATLAND_CHECK(n_neighbors > 1 && std::isfinite(n_neighbors) && dist.cols >= 1,
                  "connectivity_weights: n_neighbors ", n_neighbors, " with ", dist.cols,
                  " neighbours; want n_neighbors > 1 and at least one neighbour");
-  const double sum = std::log2(n_neighbors);
-  return with_isa([&](auto isa) {
-    return for_rows<T>(exec, "connectivity_weights", dist, v, sigma,
-                       [&](const T* row, T* work, T* weight, double* found) {
-                         return connectivity_row<isa, T>(row, dist.cols, sum, search, work, weight, found);
-                       });
-  });
+  return search_rows<T>(exec, "connectivity_weights", WeightKind::connectivity, dist, std::log2(n_neighbors),
+                        search, v, sigma);
 }
 
 #define FLATLAND_NEIGHBOR_WEIGHTS(T)                                                                      \

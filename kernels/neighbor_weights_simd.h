@@ -1,4 +1,4 @@
-// The root search of one row of neighbor_weights.cpp, compiled once an instruction-set level.
+// The root searches of neighbor_weights.cpp, compiled once an instruction-set level.
 #pragma once
 
 #include <flatland/kernels/isa.h>
@@ -8,19 +8,23 @@
 
 namespace flatland::kernels {
 
-enum class RowOutcome { reached, unreachable, not_a_distance };
+enum class WeightKind { perplexity, connectivity };
 
-// Values of T that the search of a row of k distances works in.
+// Values of T that the search works in, for rows of k distances.
 constexpr std::int64_t row_search_work(std::int64_t k) {
-  return k + 64;
+  constexpr std::int64_t k_rows_at_once = 8;
+  return k_rows_at_once * (k + 64);
 }
 
-// weight and *width (beta or sigma) of one row; weight may be dist.
+struct TileResult {
+  std::int64_t missed = 0;    // rows whose target cannot be reached
+  std::int64_t bad_row = -1;  // the first row with something that is not a distance; the search stops there
+};
+
+// Rows first .. last - 1. `reach` is the perplexity, or the sum of the weights. width: beta or sigma, may be
+// null.
 template <Isa I, class T>
-RowOutcome perplexity_row(const T* dist, std::int64_t k, double perplexity, const RowSearch& search, T* work,
-                          T* weight, double* beta);
-template <Isa I, class T>
-RowOutcome connectivity_row(const T* dist, std::int64_t k, double sum, const RowSearch& search, T* work,
-                            T* weight, double* sigma);
+TileResult search_tile(WeightKind kind, In<T> dist, double reach, const RowSearch& search, std::int64_t first,
+                       std::int64_t last, T* work, Out<T> weight, T* width);
 
 }  // namespace flatland::kernels

@@ -1,8 +1,8 @@
+#include <flatland/kernels/column_set.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/sparse_simd.h>
 
 #include <algorithm>
-#include <bit>
 
 namespace flatland::kernels {
 
@@ -53,6 +53,20 @@ struct BlockRow {
   std::int64_t size;
 };
 
+// The rows of a batch lie anywhere in memory: the first lines of the next one come while this one is scanned,
+// the others by themselves.
+template <class T>
+void fetch_ahead(const SparseRows<T>& m, std::int64_t begin, std::int64_t end) {
+  constexpr std::int64_t k_lines = 4;
+  constexpr std::int64_t k_line = 64;
+  for (std::int64_t line = 0; line < k_lines; ++line) {
+    const std::int64_t e = begin + line * (k_line / static_cast<std::int64_t>(sizeof(T)));
+    if (e >= end) break;
+    __builtin_prefetch(m.col + e);
+    __builtin_prefetch(m.value + e);
+  }
+}
+
 // Finds the entries of every row of the block, then calls emit(i, row, thread) for each; the values are
 // divided by their sum before when `normalize`. Returns the sum: rows in their order, then rows in index
 // order.
@@ -74,12 +88,12 @@ T for_block_rows(const Exec& exec, const SparseRows<T>& m, std::span<const std::
     parallel_for(exec, tiles, [&](std::int64_t tile, int) {
       for (std::int64_t i = tile * k_row_tile; i < std::min(b, (tile + 1) * k_row_tile); ++i) {
         const std::int64_t first = m.begin[item(i)];
-        T* found = value.data() + offset[i];
-        size[i] = scan_row<isa, T>(m.col + first, m.value + first, m.end[item(i)] - first, position,
-                                   col.data() + offset[i], found);
-        double sum = 0;
-        for (std::int64_t e = 0; e < size[i]; ++e) sum += static_cast<double>(found[e]);
-        row_sum[i] = sum;
+        if (i + 1 < b) fetch_ahead(m, m.begin[item(i + 1)], m.end[item(i + 1)]);
+        const ScanResult result =
+            scan_row<isa, T>(m.col + first, m.value + first, m.end[item(i)] - first, position,
+                             col.data() + offset[i], value.data() + offset[i]);
+        size[i] = result.size;
+        row_sum[i] = result.sum;
       }
     });
   });
@@ -103,25 +117,17 @@ void check_block(const char* who, const SparseRows<T>& m, std::span<std::int32_t
                  " values but there are ", m.rows, " items");
 }
 
-// Writes a row of a block with ascending columns: values go to their place in a dense row, a bit marks each,
-// and the bits are read in order. `bits` is all zero before and after.
+// Writes a row of a block with ascending columns; values wait in a dense row.
 template <class T>
-void write_ascending(const BlockRow<T>& row, std::uint64_t* bits, std::int64_t words, T* dense,
-                     std::int32_t* col, T* value) {
+void write_ascending(const BlockRow<T>& row, ColumnSet set, T* dense, std::int32_t* col, T* value) {
   for (std::int64_t e = 0; e < row.size; ++e) {
-    const std::int32_t c = row.col[e];
-    dense[c] = row.value[e];
-    bits[c / 64] |= std::uint64_t{1} << (c % 64);
+    dense[row.col[e]] = row.value[e];
+    set.insert(row.col[e]);
   }
-  std::int64_t at = 0;
-  for (std::int64_t w = 0; w < words; ++w) {
-    for (std::uint64_t rest = bits[w]; rest != 0; rest &= rest - 1) {
-      const std::int64_t c = w * 64 + std::countr_zero(rest);
-      col[at] = static_cast<std::int32_t>(c);
-      value[at++] = dense[c];
-    }
-    bits[w] = 0;
-  }
+  set.drain([&](std::int32_t c) {
+    *col++ = c;
+    *value++ = dense[c];
+  });
 }
 
 }  // namespace
@@ -169,18 +175,18 @@ T sparse_block(const Exec& exec, const SparseRows<T>& m, std::span<const std::in
     FLATLAND_CHECK(most <= capacity, "sparse_block: item ", item, " may have ", most,
                    " entries in the block but the capacity is ", capacity, "; give min(B, longest row)");
   }
-  const std::int64_t words = ceil_div(b, 64);
-  const ScratchArray<std::uint64_t> bits(exec, words * exec.threads());
+  const std::int64_t room = ColumnSet::room(b);
+  const ScratchArray<std::uint64_t> bits(exec, room * exec.threads());
   const ScratchArray<T> dense(exec, b * exec.threads());
-  std::fill_n(bits.data(), words * exec.threads(), std::uint64_t{0});
-  return for_block_rows(exec, m, index, position.data(), normalize,
-                        [&](std::int64_t i, const BlockRow<T>& row, int thread) {
-                          const std::int64_t first = i * capacity;
-                          begin[static_cast<std::size_t>(i)] = first;
-                          end[static_cast<std::size_t>(i)] = first + row.size;
-                          write_ascending(row, bits.data() + thread * words, words, dense.data() + thread * b,
-                                          col.data() + first, value.data() + first);
-                        });
+  std::fill_n(bits.data(), room * exec.threads(), std::uint64_t{0});
+  return for_block_rows(
+      exec, m, index, position.data(), normalize, [&](std::int64_t i, const BlockRow<T>& row, int thread) {
+        const std::int64_t first = i * capacity;
+        begin[static_cast<std::size_t>(i)] = first;
+        end[static_cast<std::size_t>(i)] = first + row.size;
+        write_ascending(row, ColumnSet(bits.data() + thread * room, b), dense.data() + thread * b,
+                        col.data() + first, value.data() + first);
+      });
 }
 
 #define FLATLAND_SPARSE(T)                                                                         \

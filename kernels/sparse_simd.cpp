@@ -1,4 +1,5 @@
-#include <flatland/kernels/simd.h>
+#include <flatland/kernels/lane_sum_simd.h>
+#include <flatland/kernels/range_simd.h>
 #include <flatland/kernels/sparse_simd.h>
 
 namespace flatland::kernels {
@@ -55,15 +56,21 @@ void times_column(const SparseRows<T>& m, In<T> x, Out<T> y, std::int64_t first,
 }  // namespace
 
 template <Isa I, class T>
-std::int64_t scan_row(const std::int32_t* col, const T* value, std::int64_t n, const std::int32_t* position,
-                      std::int32_t* found, T* found_value) {
+ScanResult scan_row(const std::int32_t* col, const T* value, std::int64_t n, const std::int32_t* position,
+                    std::int32_t* found, T* found_value) {
+  std::int64_t size = 0;
+  std::int64_t scanned = 0;
 #if defined(__AVX512F__)
   if constexpr (I == Isa::v4 && sizeof(T) == sizeof(float)) {
-    const std::int64_t count = scan_sixteens(col, value, n, position, found, found_value);
-    return scan_from(col, value, n / 16 * 16, n, position, found, found_value, count);
+    size = scan_sixteens(col, value, n, position, found, found_value);
+    scanned = n / 16 * 16;
   }
 #endif
-  return scan_from(col, value, 0, n, position, found, found_value, 0);
+  size = scan_from(col, value, scanned, n, position, found, found_value, size);
+  LaneSum<T, I> sum;
+  for_vectors<T, I>(
+      size, [&](std::int64_t e, std::int64_t width) { sum.add(load_part<I>(found_value + e, width, T(0))); });
+  return {size, sum.total()};
 }
 
 template <Isa I, class T>
@@ -85,8 +92,8 @@ void sparse_times_dense_rows(const SparseRows<T>& m, In<T> x, Out<T> y, std::int
 }
 
 #define FLATLAND_SPARSE(T)                                                                              \
-  template std::int64_t scan_row<this_isa, T>(const std::int32_t*, const T*, std::int64_t,              \
-                                              const std::int32_t*, std::int32_t*, T*);                  \
+  template ScanResult scan_row<this_isa, T>(const std::int32_t*, const T*, std::int64_t,                \
+                                            const std::int32_t*, std::int32_t*, T*);                    \
   template void sparse_times_dense_rows<this_isa, T>(const SparseRows<T>&, In<T>, Out<T>, std::int64_t, \
                                                      std::int64_t);
 FLATLAND_SPARSE(float)

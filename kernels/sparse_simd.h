@@ -13,10 +13,13 @@ inline constexpr std::int64_t k_scan_overrun = 16;
 
 // The entries of a row whose column has a position (position[col] >= 0), in their order.
 //   col, value (n)   found, found_value: room for the result and k_scan_overrun more
-// Returns how many.
+struct ScanResult {
+  std::int64_t size;
+  double sum;  // of the values found
+};
 template <Isa I, class T>
-std::int64_t scan_row(const std::int32_t* col, const T* value, std::int64_t n, const std::int32_t* position,
-                      std::int32_t* found, T* found_value);
+ScanResult scan_row(const std::int32_t* col, const T* value, std::int64_t n, const std::int32_t* position,
+                    std::int32_t* found, T* found_value);
 
 // Rows first .. last - 1 of y = m x.
 template <Isa I, class T>

@@ -1,6 +1,7 @@
-// Joining a neighbour graph with its transpose: two stable counting sorts bring the transpose and the graph
-// itself into ascending columns, then one merge a row. Integer work with one possible outcome, so the number
-// of chunks may follow the number of threads.
+// Joining a neighbour graph with its transpose: a stable counting sort makes the transpose, then each row and
+// its transpose are laid over a dense row and read back in ascending order. Which entry goes where has one
+// possible outcome, so the number of chunks may follow the number of threads.
+#include <flatland/kernels/column_set.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/sparse.h>
 
@@ -139,37 +140,12 @@ void transpose(const Exec& exec, const Rows<T>& m, const ScratchCsr<T>& out) {
   });
 }
 
-// Calls emit(column, m[i,j], m[j,i]) for the union of row i of a and of its transpose t, ascending.
-template <class T, class Emit>
-void merge_row(const Rows<T>& a, const Rows<T>& t, std::int64_t i, const Emit& emit) {
-  constexpr std::int32_t k_end = std::numeric_limits<std::int32_t>::max();
-  const std::int32_t* a_col = a.cols(i);
-  const std::int32_t* t_col = t.cols(i);
-  const T* a_value = a.values(i);
-  const T* t_value = t.values(i);
-  const std::int64_t a_size = a.size(i);
-  const std::int64_t t_size = t.size(i);
-  for (std::int64_t x = 0, y = 0; x < a_size || y < t_size;) {
-    const std::int32_t ca = x < a_size ? a_col[x] : k_end;
-    const std::int32_t ct = y < t_size ? t_col[y] : k_end;
-    const T va = ca <= ct && a_value ? a_value[x] : T{0};
-    const T vt = ct <= ca && t_value ? t_value[y] : T{0};
-    emit(ca < ct ? ca : ct, va, vt);
-    x += ca <= ct;
-    y += ct <= ca;
-  }
-}
-
-// Calls use(a, t) with m in ascending columns and its transpose. A graph in any order is transposed twice.
-template <class T, class Use>
-void with_both(const Exec& exec, const Rows<T>& m, const Use& use) {
-  const std::int64_t entries = m.entries();
-  const ScratchCsr<T> t(exec, m.rows, entries, m.value != nullptr);
-  transpose(exec, m, t);
-  if (m.begin) return use(m, t.view());
-  const ScratchCsr<T> a(exec, m.rows, entries, m.value != nullptr);
-  transpose(exec, t.view(), a);
-  use(a.view(), t.view());
+// Calls work(i, thread) for each row.
+template <class Work>
+void for_rows(const Exec& exec, std::int64_t n, const Work& work) {
+  parallel_for(exec, ceil_div(n, k_row_tile), [&](std::int64_t tile, int thread) {
+    for (std::int64_t i = tile * k_row_tile; i < std::min(n, (tile + 1) * k_row_tile); ++i) work(i, thread);
+  });
 }
 
 template <class T>
@@ -179,22 +155,23 @@ std::int64_t count(const Exec& exec, const Rows<T>& m, std::span<std::int64_t> r
                  row_offset.size(), "; it needs one more than there are rows");
   FLATLAND_CHECK(n <= std::numeric_limits<std::int32_t>::max(), "symmetrize_count: ", n,
                  " rows; 32-bit columns allow 2147483647");
+  const ScratchCsr<T> transposed(exec, n, m.entries(), false);
+  transpose(exec, m, transposed);
+  const Rows<T> t = transposed.view();
+  const ScratchArray<std::int64_t> stamps(exec, n * exec.threads());  // the last row that has this column
+  std::fill_n(stamps.data(), n * exec.threads(), std::int64_t{-1});
   row_offset[0] = 0;
-  with_both(exec, m, [&](const Rows<T>& a, const Rows<T>& t) {
-    parallel_for(exec, ceil_div(n, k_row_tile), [&](std::int64_t tile, int) {
-      for (std::int64_t i = tile * k_row_tile; i < std::min(n, (tile + 1) * k_row_tile); ++i) {
-        std::int64_t entries = 0;
-        std::int32_t last = -1;
-        merge_row(a, t, i, [&](std::int32_t col, T, T) {
-          FLATLAND_CHECK(col > last, "symmetrize_count: row ", i, " or column ", i,
-                         " of the graph meets item ", col,
-                         " twice or out of order; the indices of a row must be distinct");
-          last = col;
-          ++entries;
-        });
-        row_offset[static_cast<std::size_t>(i) + 1] = entries;
-      }
-    });
+  for_rows(exec, n, [&](std::int64_t i, int thread) {
+    std::int64_t* stamp = stamps.data() + thread * n;
+    const std::int32_t* col = m.cols(i);
+    for (std::int64_t e = 0; e < m.size(i); ++e) {
+      FLATLAND_CHECK(stamp[col[e]] != i, "symmetrize_count: row ", i, " has column ", col[e],
+                     " twice; the columns of a row must be distinct");
+      stamp[col[e]] = i;
+    }
+    std::int64_t common = 0;
+    for (std::int64_t e = 0; e < t.size(i); ++e) common += stamp[t.cols(i)[e]] == i;
+    row_offset[static_cast<std::size_t>(i) + 1] = m.size(i) + t.size(i) - common;
   });
   for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) row_offset[i + 1] += row_offset[i];
   return row_offset[static_cast<std::size_t>(n)];
@@ -205,6 +182,13 @@ T joined(SymmetrizeKind kind, T a, T t) {
   return kind == SymmetrizeKind::mean ? (a + t) / 2 : a + t - a * t;
 }
 
+// Row i of the matrix and of its transpose, side by side; zeros where there is no entry.
+template <class T>
+struct Pair {
+  T own = 0;
+  T transposed = 0;
+};
+
 template <class T>
 void join(const Exec& exec, SymmetrizeKind kind, const Rows<T>& m, std::span<const std::int64_t> row_offset,
           std::span<std::int32_t> col, std::span<T> out) {
@@ -213,22 +197,37 @@ void join(const Exec& exec, SymmetrizeKind kind, const Rows<T>& m, std::span<con
       std::ssize(row_offset) == n + 1 && std::ssize(col) == row_offset.back() && out.size() == col.size(),
       "symmetrize: ", n, " rows but row_offset holds ", row_offset.size(), ", col ", col.size(), " and out ",
       out.size(), " values; take the sizes from symmetrize_count");
-  with_both(exec, m, [&](const Rows<T>& a, const Rows<T>& t) {
-    parallel_for(exec, ceil_div(n, k_row_tile), [&](std::int64_t tile, int) {
-      for (std::int64_t i = tile * k_row_tile; i < std::min(n, (tile + 1) * k_row_tile); ++i) {
-        std::size_t at = static_cast<std::size_t>(row_offset[static_cast<std::size_t>(i)]);
-        const std::size_t last = static_cast<std::size_t>(row_offset[static_cast<std::size_t>(i) + 1]);
-        merge_row(a, t, i, [&](std::int32_t c, T va, T vt) {
-          FLATLAND_CHECK(at < last, "symmetrize: row ", i,
-                         " has more entries than row_offset says; call symmetrize_count on the same graph");
-          col[at] = c;
-          out[at] = joined(kind, va, vt);
-          ++at;
-        });
-        FLATLAND_CHECK(at == last, "symmetrize: row ", i,
-                       " has fewer entries than row_offset says; call symmetrize_count on the same graph");
+  const ScratchCsr<T> transposed(exec, n, m.entries(), true);
+  transpose(exec, m, transposed);
+  const Rows<T> t = transposed.view();
+  const std::int64_t room = ColumnSet::room(n);
+  const ScratchArray<std::uint64_t> sets(exec, room * exec.threads());
+  const ScratchArray<Pair<T>> dense(exec, n * exec.threads());
+  std::fill_n(sets.data(), room * exec.threads(), std::uint64_t{0});
+  std::fill_n(dense.data(), n * exec.threads(), Pair<T>{});
+  for_rows(exec, n, [&](std::int64_t i, int thread) {
+    ColumnSet set(sets.data() + thread * room, n);
+    Pair<T>* pair = dense.data() + thread * n;
+    for (std::int64_t e = 0; e < m.size(i); ++e) {
+      pair[m.cols(i)[e]].own = m.values(i)[e];
+      set.insert(m.cols(i)[e]);
+    }
+    for (std::int64_t e = 0; e < t.size(i); ++e) {
+      pair[t.cols(i)[e]].transposed = t.values(i)[e];
+      set.insert(t.cols(i)[e]);
+    }
+    std::int64_t at = row_offset[static_cast<std::size_t>(i)];
+    const std::int64_t last = row_offset[static_cast<std::size_t>(i) + 1];
+    set.drain([&](std::int32_t c) {
+      if (at < last) {
+        col[static_cast<std::size_t>(at)] = c;
+        out[static_cast<std::size_t>(at)] = joined(kind, pair[c].own, pair[c].transposed);
       }
+      pair[c] = {};
+      ++at;
     });
+    FLATLAND_CHECK(at == last, "symmetrize: row ", i, " has ", at - last,
+                   " entries more than row_offset says; call ", "symmetrize_count on the same graph");
   });
 }
 

@@ -110,7 +110,7 @@ FLATLAND_HD V log_core(V x, V c) {
   using F = Format<T>;
   const auto denormal = x < F::smallest_normal;
   x = select(denormal, x * T(0x1p54), x);
-  const auto bits = to_bits(x);
+  const auto bits = to_bits(x) & ~F::sign;  // a negative x is the caller's; it must not overflow here
   const auto k_bits = (bits - F::sqrt_half) >> F::mantissa;
   const V f = from_bits<V>(bits - (k_bits << F::mantissa)) - T(1);
   V k = from_bits<V>(to_bits(splat<V>(F::rounder)) + k_bits) - F::rounder;

@@ -33,6 +33,11 @@ void check(const Bars& panel, const std::string& who) {
   FLATLAND_CHECK(low(panel) <= high(panel), who, ": the axis runs from ", low(panel), " to ", high(panel));
 }
 
+double preferred_height(const Bars& panel) {
+  constexpr double k_row = 32, k_least = 90;
+  return std::max(k_least, k_row * static_cast<double>(panel.values.size()));
+}
+
 Margins margins(const Bars& panel, Canvas& canvas) {
   Margins result{.top = panel.axis.name.empty() ? 0 : k_name_row};
   for (std::size_t i = 0; i < panel.values.size(); ++i) {
@@ -45,7 +50,7 @@ Margins margins(const Bars& panel, Canvas& canvas) {
 }
 
 void draw(const Bars& panel, Canvas& canvas, const Box& box) {
-  const double row = std::min(34.0, box.height / static_cast<double>(panel.values.size()));
+  const double row = std::min(32.0, box.height / static_cast<double>(panel.values.size()));
   const Scale x(low(panel), high(panel), false, box.x, box.right());
   const double zero = std::clamp(x(std::clamp(0.0, low(panel), high(panel))), box.x, box.right());
   if (!panel.axis.name.empty()) canvas.text(panel.axis.name, {box.x, box.y - k_name_row / 2}, k_name_font);

@@ -148,6 +148,7 @@ void Canvas::dots(std::span<const Dot> dots, double diameter, Color edge, double
   State& s = *state_;
   const auto draw = [&](cairo_t* cr) {
     for (const Dot& dot : dots) {
+      cairo_new_path(cr);  // text leaves a point behind
       cairo_arc(cr, dot.at.x, dot.at.y, diameter / 2, 0, 2 * k_pi);
       cairo_set_source_rgba(cr, dot.color.r, dot.color.g, dot.color.b, dot.color.a);
       if (edge_width <= 0) {

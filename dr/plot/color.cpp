@@ -7,8 +7,8 @@
 namespace flatland::plot {
 namespace {
 
-constexpr Color k_classes[] = {rgb(0x3f90da), rgb(0xffa90e), rgb(0xbd1f01), rgb(0x832db6), rgb(0x92dadd),
-                               rgb(0xe76300), rgb(0x717581), rgb(0xb9ac70), rgb(0xa96b59), rgb(0x94a4a2)};
+constexpr Color k_classes[] = {rgb(0x2f7ed8), rgb(0xff9a1f), rgb(0x72c89d), rgb(0x742dbe), rgb(0xd3222a),
+                               rgb(0x30447f), rgb(0xe29cfd), rgb(0x027366), rgb(0x792834), rgb(0x81878d)};
 
 constexpr Color k_viridis[] = {rgb(0x440154), rgb(0x481467), rgb(0x482576), rgb(0x453781), rgb(0x404688),
                                rgb(0x39558c), rgb(0x33638d), rgb(0x2d718e), rgb(0x287d8e), rgb(0x238a8d),

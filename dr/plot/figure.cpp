@@ -3,6 +3,7 @@
 #include <flatland/kernels/check.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace flatland {
@@ -19,7 +20,7 @@ constexpr Font k_panel_title{.size = 12, .bold = true, .color = k_ink};
 constexpr Font k_panel_note{.size = 10};
 constexpr double k_figure_title_row = 24, k_figure_note_row = 18, k_header_gap = 10;
 constexpr double k_panel_title_row = 18, k_panel_note_row = 15, k_panel_header_gap = 3;
-constexpr double k_large = 330, k_low = 220;
+constexpr double k_panel_width = 330;
 constexpr int k_max_columns = 3;
 
 std::vector<LegendEntry> legend_of(const Panel& panel) {
@@ -75,11 +76,14 @@ double sum(const std::vector<double>& values) {
 
 Layout layout_of(const Figure& figure, Canvas& canvas) {
   Layout layout;
-  const bool low = std::ranges::all_of(figure.panels, [](const Panel& panel) {
-    return std::holds_alternative<Lines>(panel.content) || std::holds_alternative<Bars>(panel.content);
-  });
-  layout.panel_width = figure.panel_width > 0 ? figure.panel_width : k_large;
-  layout.panel_height = figure.panel_height > 0 ? figure.panel_height : low ? k_low : k_large;
+  layout.panel_width = figure.panel_width > 0 ? figure.panel_width : k_panel_width;
+  layout.panel_height = figure.panel_height;
+  for (const Panel& panel : figure.panels) {
+    if (figure.panel_height > 0) break;
+    const double wish =
+        std::visit([](const auto& content) { return preferred_height(content); }, panel.content);
+    layout.panel_height = std::max(layout.panel_height, wish);
+  }
   const std::size_t count = figure.panels.size();
   layout.columns = figure.columns > 0 ? static_cast<std::size_t>(figure.columns) : k_max_columns;
   layout.columns = std::min(layout.columns, count);
@@ -115,6 +119,8 @@ Layout layout_of(const Figure& figure, Canvas& canvas) {
   const double common = legend_width(layout.common_legend, layout.panel_height, canvas);
   layout.width = std::max((common > 0 ? layout.legend_x + common : layout.legend_x - k_legend_gap) + k_edge,
                           header + 2 * k_edge);
+  layout.width = std::ceil(layout.width);  // whole pixels
+  layout.height = std::ceil(layout.height);
   return layout;
 }
 
@@ -132,13 +138,12 @@ Limits limits_of(const Figure& figure, const Scatter& panel) {
   return all;
 }
 
-void draw_header(const Panel& panel, double extra_top, const Box& box, Canvas& canvas, double x) {
-  double y = box.y - extra_top - k_panel_header_gap;
-  if (!panel.note.empty()) {
-    canvas.text(panel.note, {x, y - 4}, k_panel_note);
-    y -= k_panel_note_row;
+void draw_header(const Panel& panel, Point corner, Canvas& canvas) {
+  if (!panel.title.empty()) {
+    corner.y += k_panel_title_row;
+    canvas.text(panel.title, {corner.x, corner.y - 5}, k_panel_title);
   }
-  if (!panel.title.empty()) canvas.text(panel.title, {x, y - 5}, k_panel_title);
+  if (!panel.note.empty()) canvas.text(panel.note, {corner.x, corner.y + k_panel_note_row - 4}, k_panel_note);
 }
 
 void draw_figure(const Figure& figure, const Layout& layout, Canvas& canvas) {
@@ -151,7 +156,7 @@ void draw_figure(const Figure& figure, const Layout& layout, Canvas& canvas) {
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     const Panel& panel = figure.panels[i];
     const Box box = layout.box(i);
-    draw_header(panel, layout.margins[i].top, box, canvas, box.x);
+    draw_header(panel, {box.x, box.y - layout.top[i / layout.columns]}, canvas);
     if (const Scatter* scatter = std::get_if<Scatter>(&panel.content)) {
       draw(*scatter, limits_of(figure, *scatter), canvas, box);
     } else {

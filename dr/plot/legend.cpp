@@ -7,7 +7,7 @@
 namespace flatland::plot {
 namespace {
 
-constexpr double k_row = 17;
+constexpr double k_row = 16.5;
 constexpr double k_mark = 16;  // room for the dot or stroke
 constexpr double k_max_name = 150;
 constexpr double k_column_gap = 16;

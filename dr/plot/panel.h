@@ -35,6 +35,16 @@ void check(const Bars& panel, const std::string& who);
 void check(const HeatMap& panel, const std::string& who);
 void check(const Images& panel, const std::string& who);
 
+// The height of the inner part, when the user gives none.
+double preferred_height(const Bars& panel);
+inline double preferred_height(const Lines&) {
+  return 220;
+}
+template <class Other>
+double preferred_height(const Other&) {
+  return 330;
+}
+
 Margins margins(const Scatter& panel, Canvas& canvas);
 Margins margins(const Lines& panel, Canvas& canvas);
 Margins margins(const Bars& panel, Canvas& canvas);

@@ -24,7 +24,7 @@ Look look(const Scatter& panel) {
   Look result;
   result.diameter = panel.size > 0 ? panel.size : std::clamp(24 / std::pow(n, 0.25), 1.2, 6.5);
   result.opacity =
-      panel.opacity > 0 ? std::min(panel.opacity, 1.0) : std::clamp(1.25 - 0.14 * std::log10(n), 0.5, 0.95);
+      panel.opacity > 0 ? std::min(panel.opacity, 1.0) : std::clamp(1.35 - 0.19 * std::log10(n), 0.35, 0.95);
   return result;
 }
 

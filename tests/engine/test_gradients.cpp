@@ -12,9 +12,11 @@
 
 #include "tests/support/errors.h"
 #include "tests/support/random_tensor.h"
+#include "tests/support/sparse_block.h"
 
 using namespace flatland;
 using test::random_tensor;
+using test::sparse_block;
 
 namespace {
 
@@ -27,24 +29,6 @@ void check_gradients(const std::string& name, const Function& f, const Inputs& i
   const GradcheckResult result = gradcheck(f, inputs, {.tolerance = k_tolerance});
   INFO(name << ": " << result.worst << " at " << result.message);
   CHECK(result.ok);
-}
-
-// Row i of a full symmetric affinity, made sparse.
-SparseBlock block_of(const Tensor& p) {
-  const std::int64_t n = p.size(0);
-  std::vector<std::int64_t> begin, end;
-  std::vector<std::int32_t> col;
-  std::vector<double> value;
-  for (std::int64_t i = 0; i < n; ++i) {
-    begin.push_back(static_cast<std::int64_t>(col.size()));
-    for (std::int64_t j = 0; j < n; ++j) {
-      if (p.at(i, j) == 0) continue;
-      col.push_back(static_cast<std::int32_t>(j));
-      value.push_back(p.at(i, j));
-    }
-    end.push_back(static_cast<std::int64_t>(col.size()));
-  }
-  return {n, Tensor::from(begin), Tensor::from(end), Tensor::from(col), Tensor::from(value)};
 }
 
 // Symmetric, zero diagonal, sum 1; some entries zero.
@@ -295,7 +279,7 @@ TEST_CASE("gradients of relation losses") {
   check_gradients("fuzzy", [label](const Inputs& in) { return fuzzy_cross_entropy(label, in[0]); },
                   {random_tensor({5}, 0.05, 0.95, 5)});
   for (const double alpha : {1.0, 2.5}) {
-    const SparseBlock block = block_of(p);
+    const SparseBlock block = sparse_block(p);
     check_gradients("kl_student_t", [&](const Inputs& in) { return kl_student_t(in[0], block, alpha); },
                     {random_tensor({n, 2}, -1, 1, 6)});
   }
@@ -311,7 +295,7 @@ TEST_CASE("the fused t-SNE loss equals its parts") {
     composed.backward();
     const std::vector<double> expected = y.grad().to_vector<double>();
     y.zero_grad();
-    const Tensor fused = kl_student_t(y, block_of(p), alpha);
+    const Tensor fused = kl_student_t(y, sparse_block(p), alpha);
     (fused * 1.0).backward();
     CHECK(fused.item() == doctest::Approx(composed.item()).epsilon(1e-12));
     for (std::int64_t i = 0; i < y.numel(); ++i) {
@@ -329,7 +313,7 @@ TEST_CASE("gradients of a three-layer network with every loss") {
   for (const NamedTensor& p : net.parameters()) parameters.push_back(p.tensor);
   const Tensor x = random_tensor({n, 4}, -1, 1, 1), target = random_tensor({n, 2}, -1, 1, 2);
   const Tensor p = affinities(n), label = random_tensor({n / 2}, 0, 1, 9);
-  const SparseBlock block = block_of(p);
+  const SparseBlock block = sparse_block(p);
   const Tensor classes = Tensor::from(std::vector<std::int64_t>{0, 1, 1, 0, 1, 0});
   const auto embed = [&](const Inputs& in) {
     Tensor h = linear(x, in[0], in[1], activation::softplus);

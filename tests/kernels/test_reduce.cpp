@@ -55,7 +55,7 @@ double tolerance(std::int64_t n) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("sum adds all values, with gaps and without to the same bits", T, float, double) {
+TEST_CASE_TEMPLATE("sum adds all values, with gaps and without", T, float, double) {
   for (const Shape shape : k_shapes) {
     Guarded<T> x = random_matrix<T>(shape, 1), dense = packed(x);
     long double total = 0, size = 0;

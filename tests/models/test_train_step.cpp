@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "tests/support/golden.h"
+#include "tests/support/sparse_block.h"
 
 using namespace flatland;
 using test::golden;
+using test::sparse_block;
 
 namespace {
 
@@ -67,23 +69,6 @@ Tensor batch_affinities(const std::vector<std::int64_t>& index) {
   return block / sum(block).item();
 }
 
-SparseBlock sparse(const Tensor& p) {
-  const std::int64_t n = p.size(0);
-  std::vector<std::int64_t> begin, end;
-  std::vector<std::int32_t> col;
-  std::vector<double> value;
-  for (std::int64_t i = 0; i < n; ++i) {
-    begin.push_back(static_cast<std::int64_t>(col.size()));
-    for (std::int64_t j = 0; j < n; ++j) {
-      if (p.at(i, j) == 0) continue;
-      col.push_back(static_cast<std::int32_t>(j));
-      value.push_back(p.at(i, j));
-    }
-    end.push_back(static_cast<std::int64_t>(col.size()));
-  }
-  return {n, Tensor::from(begin), Tensor::from(end), Tensor::from(col), Tensor::from(value)};
-}
-
 struct Batch {
   std::vector<std::int64_t> index = golden("train_steps/idx").to_vector<std::int64_t>();
   Tensor x = gather_rows(golden("neighbors/X"), Tensor::from(index));
@@ -99,7 +84,7 @@ Tensor composed_kl(const Tensor& p, const Tensor& y) {
 
 TEST_CASE("a t-SNE step is ParaDime's, composed and fused") {
   const Batch batch;
-  const SparseBlock block = sparse(batch.p);
+  const SparseBlock block = sparse_block(batch.p);
   const std::vector<std::function<Tensor(const Tensor&)>> losses{
       [&](const Tensor& y) { return composed_kl(batch.p, y); },
       [&](const Tensor& y) { return kl_student_t(y, block); }};

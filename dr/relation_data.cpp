@@ -1,0 +1,276 @@
+#include <flatland/dr/relation_data.h>
+#include <flatland/engine/ops.h>
+#include <flatland/kernels/pairwise.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace flatland {
+
+namespace {
+
+void check_values(const char* form, const Tensor& values) {
+  FLATLAND_CHECK(values.defined() && values.is_floating(), form,
+                 " relations: values must be a floating tensor");
+}
+
+void check_columns(const char* form, const Tensor& column, std::int64_t items) {
+  const auto values = column.values<std::int32_t>();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    FLATLAND_CHECK(values[i] >= 0 && values[i] < items, form, " relations: entry ", i, " points to item ",
+                   values[i], ", but there are ", items, " items");
+  }
+}
+
+// Checks row offsets and ascending columns; returns the length of the longest row.
+std::int64_t check_rows(const SparseRelations& form) {
+  const auto offset = form.row_offset.values<std::int64_t>();
+  const auto col = form.col.values<std::int32_t>();
+  FLATLAND_CHECK(offset.front() == 0 && offset.back() == form.col.numel(),
+                 "sparse relations: row offsets run from ", offset.front(), " to ", offset.back(),
+                 "; they must run from 0 to the ", form.col.numel(), " entries");
+  std::int64_t longest = 0;
+  for (std::size_t i = 0; i + 1 < offset.size(); ++i) {
+    FLATLAND_CHECK(offset[i] <= offset[i + 1] && offset[i + 1] <= form.col.numel(),
+                   "sparse relations: row offset ", i + 1, " is ", offset[i + 1], " after ", offset[i]);
+    longest = std::max(longest, offset[i + 1] - offset[i]);
+    for (std::int64_t e = offset[i] + 1; e < offset[i + 1]; ++e) {
+      FLATLAND_CHECK(col[static_cast<std::size_t>(e - 1)] < col[static_cast<std::size_t>(e)],
+                     "sparse relations: the columns of row ", i, " do not ascend");
+    }
+  }
+  return longest;
+}
+
+// Calls f with a float or a double, after the type of the values.
+template <class F>
+decltype(auto) with_type(const Tensor& values, F&& f) {
+  return values.dtype() == Dtype::float32 ? f(float{}) : f(double{});
+}
+
+template <class T>
+kernels::SparseRows<T> rows_of(const SparseRelations& form) {
+  const std::int64_t items = form.row_offset.numel() - 1;
+  const std::int64_t* offset = form.row_offset.data<std::int64_t>();
+  return {items, items, offset, offset + 1, form.col.data<std::int32_t>(), form.values.data<T>()};
+}
+
+// Scratch of the block kernels: -1 everywhere between calls, one array a thread.
+class PositionMap {
+ public:
+  explicit PositionMap(std::int64_t items) : map_(storage()) {
+    if (map_.size() < static_cast<std::size_t>(items)) map_.resize(static_cast<std::size_t>(items), -1);
+    span_ = std::span(map_).first(static_cast<std::size_t>(items));
+  }
+  ~PositionMap() {
+    if (!done_) std::ranges::fill(map_, -1);  // a kernel threw
+  }
+  PositionMap(const PositionMap&) = delete;
+  PositionMap& operator=(const PositionMap&) = delete;
+  std::span<std::int32_t> span() const { return span_; }
+  void done() { done_ = true; }
+
+ private:
+  static std::vector<std::int32_t>& storage() {
+    thread_local std::vector<std::int32_t> map;
+    return map;
+  }
+  std::vector<std::int32_t>& map_;
+  std::span<std::int32_t> span_;
+  bool done_ = false;
+};
+
+void check_index(const Tensor& index) {
+  FLATLAND_CHECK(index.defined() && index.rank() == 1 && index.dtype() == Dtype::int64,
+                 "RelationData: sub takes an int64 vector of item numbers");
+}
+
+void check_items(const Tensor& index, std::int64_t items) {
+  for (const std::int64_t item : index.values<std::int64_t>()) {
+    FLATLAND_CHECK(item >= 0 && item < items, "RelationData: sub asks for item ", item, ", but there are ",
+                   items, " items");
+  }
+}
+
+// Block of a dense form; value(i, j) reads the relation of two items.
+template <class T, class Value>
+Tensor dense_sub(const Tensor& index, bool normalize, Dtype dtype, Value value) {
+  const std::int64_t n = index.numel();
+  const auto items = index.values<std::int64_t>();
+  Tensor block = Tensor::empty({n, n}, dtype);
+  T* out = block.mutable_data<T>();
+  double total = 0;
+  for (const std::int64_t i : items) {
+    for (const std::int64_t j : items) {
+      *out++ = value(i, j);
+      total += static_cast<double>(out[-1]);
+    }
+  }
+  if (normalize && total != 0) {
+    for (T& v : block.mutable_values<T>()) v = static_cast<T>(static_cast<double>(v) / total);
+  }
+  return block;
+}
+
+}  // namespace
+
+// --- construction ---
+
+RelationData::RelationData(SquareRelations form) : form_(std::move(form)) {
+  const Tensor& v = values();
+  check_values("square", v);
+  FLATLAND_CHECK(v.rank() == 2 && v.size(0) == v.size(1), "square relations: values are ", v.shape(),
+                 "; they must be (N, N)");
+}
+
+RelationData::RelationData(TriangularRelations form) : form_(std::move(form)), symmetric_(true) {
+  const Tensor& v = values();
+  check_values("triangular", v);
+  FLATLAND_CHECK(v.rank() == 1, "triangular relations: values are ", v.shape(), "; they must be a vector");
+  std::int64_t& items = std::get<TriangularRelations>(form_).items;
+  if (items == 0 && v.numel() > 0) {
+    items =
+        static_cast<std::int64_t>(std::llround((1 + std::sqrt(1 + 8 * static_cast<double>(v.numel()))) / 2));
+  }
+  FLATLAND_CHECK(items >= 0 && v.numel() == kernels::condensed_size(items),
+                 "triangular relations: ", v.numel(), " values do not fit ", items,
+                 " items; N items have N (N - 1) / 2");
+}
+
+RelationData::RelationData(NeighborRelations form) : form_(std::move(form)) {
+  const NeighborRelations& f = std::get<NeighborRelations>(form_);
+  check_values("neighbor", f.values);
+  FLATLAND_CHECK(f.index.defined() && f.index.dtype() == Dtype::int32,
+                 "neighbor relations: indices must be int32");
+  FLATLAND_CHECK(f.index.rank() == 2 && f.index.shape() == f.values.shape(),
+                 "neighbor relations: indices are ", f.index.shape(), " but values are ", f.values.shape(),
+                 "; both must be (N, k)");
+  if (f.index.device() == Device::cpu) check_columns("neighbor", f.index, f.index.size(0));
+}
+
+RelationData::RelationData(SparseRelations form) : form_(std::move(form)) {
+  const SparseRelations& f = std::get<SparseRelations>(form_);
+  check_values("sparse", f.values);
+  FLATLAND_CHECK(f.row_offset.defined() && f.row_offset.dtype() == Dtype::int64 && f.row_offset.rank() == 1 &&
+                     f.row_offset.numel() >= 1,
+                 "sparse relations: row offsets must be an int64 vector of N + 1 values");
+  FLATLAND_CHECK(f.col.defined() && f.col.dtype() == Dtype::int32 && f.col.rank() == 1,
+                 "sparse relations: columns must be an int32 vector");
+  FLATLAND_CHECK(f.col.shape() == f.values.shape(), "sparse relations: ", f.col.numel(), " columns but ",
+                 f.values.numel(), " values");
+  if (f.col.device() == Device::cpu) {
+    check_columns("sparse", f.col, f.row_offset.numel() - 1);
+    longest_row_ = check_rows(f);
+  }
+}
+
+RelationData::RelationData(FlatRelations form) : form_(std::move(form)) {
+  check_values("flat", values());
+  FLATLAND_CHECK(values().rank() == 1, "flat relations: values are ", values().shape(),
+                 "; they must be a vector");
+}
+
+// --- access ---
+
+std::string_view RelationData::form_name() const {
+  constexpr std::string_view names[] = {"square", "triangular", "neighbor", "sparse", "flat"};
+  return names[form_.index()];
+}
+
+std::int64_t RelationData::items() const {
+  if (const auto* f = get_if<SquareRelations>()) return f->values.size(0);
+  if (const auto* f = get_if<TriangularRelations>()) return f->items;
+  if (const auto* f = get_if<NeighborRelations>()) return f->index.size(0);
+  if (const auto* f = get_if<SparseRelations>()) return f->row_offset.numel() - 1;
+  detail::fail("RelationData: flat relations are a list of pairs and know no number of items");
+}
+
+const Tensor& RelationData::values() const {
+  return std::visit([](const auto& form) -> const Tensor& { return form.values; }, form_);
+}
+
+RelationData RelationData::with_values(Tensor values) const {
+  FLATLAND_CHECK(values.defined() && values.shape() == this->values().shape(),
+                 "RelationData: new values must have the shape ", this->values().shape());
+  check_values("RelationData:", values);
+  Form form = form_;
+  std::visit([&](auto& f) { f.values = std::move(values); }, form);
+  return RelationData(std::move(form), symmetric_, longest_row_);
+}
+
+RelationData RelationData::marked_symmetric(bool value) const {
+  RelationData marked = *this;
+  marked.symmetric_ = value || get_if<TriangularRelations>() != nullptr;
+  return marked;
+}
+
+RelationData RelationData::to(Device device) const {
+  Form form = form_;
+  std::visit(
+      [&](auto& f) {
+        f.values = f.values.to(device);
+        if constexpr (requires { f.index; }) f.index = f.index.to(device);
+        if constexpr (requires { f.col; }) {
+          f.col = f.col.to(device);
+          f.row_offset = f.row_offset.to(device);
+        }
+      },
+      form);
+  return RelationData(std::move(form), symmetric_, longest_row_);
+}
+
+// --- blocks ---
+
+Tensor RelationData::sub(const Tensor& index, bool normalize) const {
+  check_index(index);
+  const Dtype dtype = values().dtype();
+  return with_type(values(), [&](auto zero) -> Tensor {
+    using T = decltype(zero);
+    if (const auto* f = get_if<SparseRelations>()) {
+      Tensor block = Tensor::empty({index.numel(), index.numel()}, dtype);
+      PositionMap position(items());
+      kernels::dense_block<T>(current_exec(), rows_of<T>(*f), index.values<std::int64_t>(), position.span(),
+                              normalize, block.mutable_matrix<T>());
+      position.done();
+      return block;
+    }
+    if (get_if<NeighborRelations>()) return to_sparse().sub(index, normalize);
+    check_items(index, items());
+    const T* v = values().template data<T>();
+    const std::int64_t n = items();
+    if (get_if<SquareRelations>()) {
+      return dense_sub<T>(index, normalize, dtype,
+                          [=](std::int64_t i, std::int64_t j) { return v[i * n + j]; });
+    }
+    return dense_sub<T>(index, normalize, dtype, [=](std::int64_t i, std::int64_t j) {
+      return i == j ? T{0} : v[kernels::condensed_index(n, std::min(i, j), std::max(i, j))];
+    });
+  });
+}
+
+SparseBlock RelationData::sub_sparse(const Tensor& index, bool normalize) const {
+  check_index(index);
+  const auto* f = get_if<SparseRelations>();
+  FLATLAND_CHECK(f != nullptr, "RelationData: sub_sparse needs sparse relations, these are ", form_name(),
+                 "; convert them with to_sparse first");
+  const std::int64_t batch = index.numel();
+  const std::int64_t capacity = std::min(batch, longest_row_);
+  SparseBlock block;
+  block.rows = batch;
+  block.begin = Tensor::empty({batch}, Dtype::int64);
+  block.end = Tensor::empty({batch}, Dtype::int64);
+  block.col = Tensor::empty({checked_mul(batch, capacity)}, Dtype::int32);
+  block.value = Tensor::empty({batch * capacity}, f->values.dtype());
+  with_type(f->values, [&](auto zero) {
+    using T = decltype(zero);
+    PositionMap position(items());
+    kernels::sparse_block<T>(current_exec(), rows_of<T>(*f), index.values<std::int64_t>(), position.span(),
+                             normalize, capacity, block.begin.mutable_values<std::int64_t>(),
+                             block.end.mutable_values<std::int64_t>(),
+                             block.col.mutable_values<std::int32_t>(), block.value.mutable_values<T>());
+    position.done();
+  });
+  return block;
+}
+
+}  // namespace flatland

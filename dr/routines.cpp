@@ -1,0 +1,57 @@
+#include <flatland/dr/routines.h>
+#include <flatland/models/fully_connected_embedder.h>
+
+namespace flatland {
+
+namespace {
+
+ParametricDR::Options tsne_recipe(const ParametricTSNE::Options& o) {
+  FLATLAND_CHECK(o.model || o.in_dim >= 1, "ParametricTSNE: in_dim is ", o.in_dim,
+                 "; set it to the number of columns of the data, or give a model");
+  FLATLAND_CHECK(o.out_dim >= 1, "ParametricTSNE: out_dim is ", o.out_dim, "; it must be 1 or more");
+  const ModelHandle model = o.model ? o.model
+                                    : FullyConnectedEmbedder({.in_dim = o.in_dim,
+                                                              .hidden_dims = o.hidden_dims,
+                                                              .out_dim = o.out_dim,
+                                                              .activation = o.activation});
+  ParametricDR::Options recipe{
+      .model = model,
+      .global_relations =
+          NeighborBasedPDist{
+              .metric = o.metric,
+              .transforms = {PerplexityBasedRescale{.perplexity = o.perplexity}, Symmetrize{}, Normalize{}}},
+      .batch_relations =
+          DifferentiablePDist{.transforms = {StudentT{.alpha = o.alpha}, Normalize{}, ToSquare{}}},
+      .losses = {{"init", PositionLoss{.position_key = "pca"}},
+                 {"embedding", RelationLoss{kullback_leibler_div}}},
+      .device = o.device,
+      .threads = o.threads,
+      .seed = o.seed,
+      .on_event = o.on_event};
+  if (o.pca_initialization) recipe.derived_data = {{"pca", pca_of("main", o.out_dim)}};
+  return recipe;
+}
+
+}  // namespace
+
+ParametricTSNE::ParametricTSNE(Options options) : ParametricDR(tsne_recipe(options)) {
+  if (options.pca_initialization) {
+    add_training_phase(
+        {.name = "pca_init",
+         .epochs = options.init_epochs,
+         .batch_size = options.init_batch_size == 0 ? options.batch_size : options.init_batch_size,
+         .loss_keys = {"init"},
+         .optimizer = options.optimizer,
+         .learning_rate =
+             options.init_learning_rate == 0 ? options.learning_rate : options.init_learning_rate});
+  }
+  add_training_phase({.name = "embedding",
+                      .epochs = options.epochs,
+                      .batch_size = options.batch_size,
+                      .loss_keys = {"embedding"},
+                      .optimizer = options.optimizer,
+                      .learning_rate = options.learning_rate,
+                      .schedule = options.schedule});
+}
+
+}  // namespace flatland

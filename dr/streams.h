@@ -1,0 +1,22 @@
+// Which random numbers a routine draws where. A draw depends on nothing but (seed, stream, index), so the
+// streams of one seed are told apart here and nowhere else.
+#pragma once
+
+#include <flatland/kernels/random.h>
+
+#include <cstdint>
+
+namespace flatland {
+
+// A stream number is made of  domain (8 bits) | phase (24 bits) | number (32 bits):
+//   domain 0   initial weights: number = position of the parameter in Module::parameters()
+//   domain 1   order of the items: phase, number = epoch; draw i decides the place of item i
+enum class StreamDomain : std::uint64_t { parameters = 0, order = 1 };
+
+constexpr kernels::RandomStream stream_of(std::uint64_t seed, StreamDomain domain, std::uint64_t phase,
+                                          std::uint64_t number) {
+  return {seed,
+          static_cast<std::uint64_t>(domain) << 56 | (phase & 0xffffffu) << 32 | (number & 0xffffffffu)};
+}
+
+}  // namespace flatland

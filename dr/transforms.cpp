@@ -1,0 +1,240 @@
+#include <flatland/dr/transforms.h>
+#include <flatland/engine/ops.h>
+#include <flatland/kernels/neighbor_weights.h>
+#include <flatland/kernels/similarity.h>
+#include <flatland/kernels/sparse.h>
+
+#include <cmath>
+#include <sstream>
+
+namespace flatland {
+
+namespace {
+
+template <class F>
+auto with_type(const Tensor& values, F&& f) {
+  return values.dtype() == Dtype::float32 ? f(float{}) : f(double{});
+}
+
+template <class... Parts>
+std::string sentence(const Parts&... parts) {
+  std::ostringstream text;
+  (text << ... << parts);
+  return text.str();
+}
+
+void check_not_flat(const char* who, const RelationData& data) {
+  FLATLAND_CHECK(data.get_if<FlatRelations>() == nullptr, who,
+                 ": flat relations are a list of pairs, not a matrix; transform them before ToFlat");
+}
+
+// Calls f(row, begin, end) for the entries of each row in the order of values().
+template <class F>
+void for_each_row(const RelationData& data, F&& f) {
+  const std::int64_t n = data.items();
+  if (const auto* sparse = data.get_if<SparseRelations>()) {
+    const std::int64_t* offset = sparse->row_offset.data<std::int64_t>();
+    for (std::int64_t i = 0; i < n; ++i) f(i, offset[i], offset[i + 1]);
+  } else {
+    const std::int64_t cols = data.values().size(1);
+    for (std::int64_t i = 0; i < n; ++i) f(i, i * cols, (i + 1) * cols);
+  }
+}
+
+SparseRelations symmetrized(kernels::SymmetrizeKind kind, const NeighborRelations& form, auto zero) {
+  using T = decltype(zero);
+  const kernels::Exec& exec = current_exec();
+  const auto index = form.index.matrix<std::int32_t>();
+  Tensor offset = Tensor::empty({index.rows + 1}, Dtype::int64);
+  const std::int64_t n = kernels::symmetrize_count(exec, index, offset.mutable_values<std::int64_t>());
+  Tensor col = Tensor::empty({n}, Dtype::int32);
+  Tensor values = Tensor::empty({n}, form.values.dtype());
+  kernels::symmetrize<T>(exec, kind, index, form.values.matrix<T>(), offset.values<std::int64_t>(),
+                         col.mutable_values<std::int32_t>(), values.mutable_values<T>());
+  return {offset, col, values};
+}
+
+SparseRelations symmetrized(kernels::SymmetrizeKind kind, const SparseRelations& form, auto zero) {
+  using T = decltype(zero);
+  const kernels::Exec& exec = current_exec();
+  const std::int64_t items = form.row_offset.numel() - 1;
+  const std::int64_t* row = form.row_offset.data<std::int64_t>();
+  const kernels::SparseRows<T> m{
+      items, items, row, row + 1, form.col.data<std::int32_t>(), form.values.data<T>()};
+  Tensor offset = Tensor::empty({items + 1}, Dtype::int64);
+  const std::int64_t n = kernels::symmetrize_count<T>(exec, m, offset.mutable_values<std::int64_t>());
+  Tensor col = Tensor::empty({n}, Dtype::int32);
+  Tensor values = Tensor::empty({n}, form.values.dtype());
+  kernels::symmetrize<T>(exec, kind, m, offset.values<std::int64_t>(), col.mutable_values<std::int32_t>(),
+                         values.mutable_values<T>());
+  return {offset, col, values};
+}
+
+Tensor joined(const Tensor& m, const Tensor& mt, bool subtract_product) {
+  return subtract_product ? m + mt - m * mt : (m + mt) * 0.5;
+}
+
+void warn_missed_rows(const RelationContext& context, const std::string& what, std::int64_t missed,
+                      std::int64_t rows) {
+  if (missed == 0) return;
+  context.warn(sentence(what, " cannot be reached in ", missed, " of ", rows,
+                        " rows (too many equal distances); they get the nearest value that can"));
+}
+
+}  // namespace
+
+RelationData PerplexityBasedRescale::operator()(const RelationData& data,
+                                                const RelationContext& context) const {
+  check_not_flat("PerplexityBasedRescale", data);
+  FLATLAND_CHECK(std::isfinite(perplexity) && perplexity > 1, "PerplexityBasedRescale: perplexity is ",
+                 perplexity, "; it is a number of neighbours, larger than 1");
+  FLATLAND_CHECK(max_steps > 0, "PerplexityBasedRescale: max_steps is ", max_steps, "; it must be 1 or more");
+  const RelationData neighbors = data.to_neighbor();
+  const NeighborRelations& form = *neighbors.get_if<NeighborRelations>();
+  const std::int64_t n = form.values.size(0), k = form.values.size(1);
+  FLATLAND_CHECK(perplexity <= static_cast<double>(k), "PerplexityBasedRescale: perplexity ", perplexity,
+                 " needs at least that many neighbours (better 3 times as many), but each of the ", n,
+                 " items has ", k, "; lower the perplexity, or give more ",
+                 k + 1 < n ? "neighbours (n_neighbors)" : "data");
+  context.stage("calculating probabilities");
+  if (static_cast<double>(k) < std::floor(3 * perplexity)) {
+    context.warn(sentence("perplexity ", perplexity, " wants ", std::floor(3 * perplexity),
+                          " neighbours but there are ", k,
+                          "; the affinities are flatter than they would be with all of them"));
+  }
+  Tensor p = Tensor::empty(form.values.shape(), form.values.dtype());
+  const std::int64_t missed = with_type(p, [&](auto zero) {
+    using T = decltype(zero);
+    return kernels::perplexity_weights<T>(current_exec(), form.values.matrix<T>(), perplexity,
+                                          {.max_steps = max_steps}, p.mutable_matrix<T>(), {});
+  });
+  warn_missed_rows(context, sentence("perplexity ", perplexity), missed, n);
+  return neighbors.with_values(p).marked_symmetric(false);
+}
+
+RelationData ConnectivityBasedRescale::operator()(const RelationData& data,
+                                                  const RelationContext& context) const {
+  check_not_flat("ConnectivityBasedRescale", data);
+  FLATLAND_CHECK(std::isfinite(n_neighbors) && n_neighbors > 1, "ConnectivityBasedRescale: n_neighbors is ",
+                 n_neighbors, "; it must be larger than 1");
+  FLATLAND_CHECK(max_steps > 0, "ConnectivityBasedRescale: max_steps is ", max_steps,
+                 "; it must be 1 or more");
+  const RelationData neighbors = data.to_neighbor();
+  const NeighborRelations& form = *neighbors.get_if<NeighborRelations>();
+  FLATLAND_CHECK(form.values.size(1) > 0,
+                 "ConnectivityBasedRescale: the items have no neighbours; give more data");
+  context.stage("calculating probabilities");
+  Tensor v = Tensor::empty(form.values.shape(), form.values.dtype());
+  const std::int64_t missed = with_type(v, [&](auto zero) {
+    using T = decltype(zero);
+    return kernels::connectivity_weights<T>(current_exec(), form.values.matrix<T>(), n_neighbors,
+                                            {.max_steps = max_steps}, v.mutable_matrix<T>(), {});
+  });
+  warn_missed_rows(context, sentence("connectivity of ", n_neighbors, " neighbours"), missed,
+                   form.values.size(0));
+  return neighbors.with_values(v).marked_symmetric(false);
+}
+
+RelationData Symmetrize::operator()(const RelationData& data) const {
+  check_not_flat("Symmetrize", data);
+  if (const auto* f = data.get_if<TriangularRelations>()) {
+    return data.with_values(joined(f->values, f->values, subtract_product));
+  }
+  if (const auto* f = data.get_if<SquareRelations>()) {
+    return data.with_values(joined(f->values, transpose(f->values), subtract_product)).marked_symmetric();
+  }
+  const auto kind = subtract_product ? kernels::SymmetrizeKind::fuzzy_union : kernels::SymmetrizeKind::mean;
+  return RelationData(with_type(data.values(),
+                                [&](auto zero) {
+                                  if (const auto* f = data.get_if<NeighborRelations>())
+                                    return symmetrized(kind, *f, zero);
+                                  return symmetrized(kind, *data.get_if<SparseRelations>(), zero);
+                                }))
+      .marked_symmetric();
+}
+
+RelationData Normalize::operator()(const RelationData& data) const {
+  const Tensor& values = data.values();
+  if (values.numel() == 0) return data;
+  const double times = data.get_if<TriangularRelations>() ? 2 : 1;
+  const Tensor total = sum(values);
+  if (total.requires_grad()) return data.with_values(values / (times == 1 ? total : total * times));
+  return total.item() == 0 ? data : data.with_values(values / (total.item() * times));
+}
+
+RelationData NormalizeRows::operator()(const RelationData& data) const {
+  check_not_flat("NormalizeRows", data);
+  if (data.get_if<TriangularRelations>()) return (*this)(data.to_square());
+  if (data.get_if<SquareRelations>() && data.values().requires_grad()) {
+    const Tensor totals = reshape(sum(data.values(), 1), {data.items(), 1});
+    return data.with_values(data.values() / totals).marked_symmetric(false);
+  }
+  Tensor scaled = data.values().clone();
+  with_type(scaled, [&](auto zero) {
+    using T = decltype(zero);
+    T* v = scaled.mutable_data<T>();
+    for_each_row(data, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+      double total = 0;
+      for (std::int64_t e = begin; e < end; ++e) total += static_cast<double>(v[e]);
+      for (std::int64_t e = begin; e < end && total != 0; ++e) {
+        v[e] = static_cast<T>(static_cast<double>(v[e]) / total);
+      }
+    });
+  });
+  return data.with_values(scaled).marked_symmetric(false);
+}
+
+RelationData ZeroDiagonal::operator()(const RelationData& data) const {
+  check_not_flat("ZeroDiagonal", data);
+  if (data.get_if<TriangularRelations>()) return data;
+  Tensor mask = Tensor::ones(data.values().shape(), data.values().dtype());
+  const std::int32_t* col = nullptr;
+  if (const auto* f = data.get_if<NeighborRelations>()) col = f->index.data<std::int32_t>();
+  if (const auto* f = data.get_if<SparseRelations>()) col = f->col.data<std::int32_t>();
+  with_type(mask, [&](auto zero) {
+    using T = decltype(zero);
+    T* m = mask.mutable_data<T>();
+    for_each_row(data, [&](std::int64_t i, std::int64_t begin, std::int64_t end) {
+      if (col == nullptr) m[begin + i] = T{0};
+      for (std::int64_t e = begin; e < end && col != nullptr; ++e) {
+        if (col[e] == i) m[e] = T{0};
+      }
+    });
+  });
+  return data.with_values(data.values() * mask);
+}
+
+RelationData StudentT::operator()(const RelationData& data) const {
+  if (trained_alpha.defined()) return data.with_values(student_t(data.values(), trained_alpha));
+  FLATLAND_CHECK(std::isfinite(alpha) && alpha > 0, "StudentT: alpha is ", alpha, "; it must be above 0");
+  return data.with_values(student_t(data.values(), alpha));
+}
+
+RelationData ModifiedCauchy::operator()(const RelationData& data) const {
+  FLATLAND_CHECK(trained_a.defined() == trained_b.defined(),
+                 "ModifiedCauchy: trained_a and trained_b come together; give both or none");
+  if (trained_a.defined()) return data.with_values(modified_cauchy(data.values(), trained_a, trained_b));
+  if (a > 0 && b > 0) return data.with_values(modified_cauchy(data.values(), a, b));
+  FLATLAND_CHECK(a == 0 && b == 0, "ModifiedCauchy: a is ", a, " and b is ", b,
+                 "; give both above 0, or none to have them fitted");
+  FLATLAND_CHECK(std::isfinite(min_dist) && min_dist >= 0, "ModifiedCauchy: min_dist is ", min_dist,
+                 "; it must be 0 or more");
+  FLATLAND_CHECK(std::isfinite(spread) && spread > 0, "ModifiedCauchy: spread is ", spread,
+                 "; it must be above 0");
+  struct Fit {
+    double min_dist = -1, spread = -1;
+    kernels::CauchyShape shape;
+  };
+  thread_local Fit last;  // the fit costs more than a step
+  if (last.min_dist != min_dist || last.spread != spread) {
+    last = {min_dist, spread, kernels::fit_cauchy(min_dist, spread)};
+  }
+  return data.with_values(modified_cauchy(data.values(), last.shape.a, last.shape.b));
+}
+
+RelationData Functional::operator()(const RelationData& data) const {
+  FLATLAND_CHECK(f != nullptr, "Functional: no function given");
+  return data.with_values(f(data.values())).marked_symmetric(false);
+}
+
+}  // namespace flatland

@@ -1,0 +1,169 @@
+#include <doctest/doctest.h>
+#include <flatland/dr/relations.h>
+#include <flatland/engine/ops.h>
+
+#include "tests/support/golden.h"
+#include "tests/support/tensors.h"
+
+#include <cmath>
+#include <limits>
+
+using namespace flatland;
+using namespace flatland::test;
+
+namespace {
+
+std::int64_t neighbors(const NeighborBasedPDist& relation, std::int64_t items,
+                       std::vector<std::string>* warnings = nullptr) {
+  RelationContext context;
+  context.warn = [&](const std::string& text) {
+    if (warnings) warnings->push_back(text);
+  };
+  return relation.neighbors_for(items, context);
+}
+
+}  // namespace
+
+TEST_CASE("the whole chain from data to probabilities equals the golden values") {
+  const Relation relation =
+      NeighborBasedPDist{.transforms = {PerplexityBasedRescale{.perplexity = 10}, Symmetrize{}, Normalize{}}};
+  const Tensor x = golden("neighbors/X");
+  const RelationData p = relation(x);
+  const auto* rows = p.get_if<SparseRelations>();
+  REQUIRE(rows != nullptr);
+  CHECK(rows->col.to_vector<int>() == golden("neighbors/perp_norm_indices").to_vector<int>());
+  check_close(rows->values, golden("neighbors/perp_norm_data"), 1e-8);
+  // In float32 the same, to rounding.
+  const RelationData single = relation(x.to(Dtype::float32));
+  CHECK(single.get_if<SparseRelations>()->col.to_vector<int>() == rows->col.to_vector<int>());
+  check_close(single.values(), golden("neighbors/perp_norm_data"), 1e-4);
+}
+
+TEST_CASE("neighbours are exact, without self") {
+  const Tensor index = golden("neighbors/knn_idx"), dist = golden("neighbors/knn_dist");
+  const RelationData found = NeighborBasedPDist{.n_neighbors = 30}(golden("neighbors/X"), {});
+  const auto* form = found.get_if<NeighborRelations>();
+  REQUIRE(form != nullptr);
+  for (std::int64_t i = 0; i < 64; ++i) {
+    for (std::int64_t j = 0; j < 30; ++j) {
+      CHECK(form->index.at(i, j) == index.at(i, j + 1));
+      CHECK(form->values.at(i, j) == doctest::Approx(dist.at(i, j + 1)).epsilon(1e-14));
+    }
+  }
+}
+
+TEST_CASE("the number of neighbours follows the transforms") {
+  const PerplexityBasedRescale perplexity{.perplexity = 30};
+  CHECK(neighbors({.transforms = {perplexity}}, 1000) == 90);
+  CHECK(neighbors({.transforms = {perplexity}}, 50) == 49);
+  CHECK(neighbors({.transforms = {PerplexityBasedRescale{.perplexity = 33.4}}}, 1000) == 100);
+  CHECK(neighbors({.transforms = {ConnectivityBasedRescale{.n_neighbors = 15}}}, 1000) == 15);
+  CHECK(neighbors({.transforms = {ConnectivityBasedRescale{.n_neighbors = 200}, perplexity}}, 1000) == 200);
+  CHECK(neighbors({}, 1000) == 50);
+  CHECK(neighbors({}, 10) == 1);
+  CHECK(neighbors({.n_neighbors = 7}, 1000) == 7);
+  CHECK(neighbors({.n_neighbors = 5000}, 1000) == 999);
+  CHECK(neighbors({.n_neighbors = 120, .transforms = {perplexity}}, 1000) == 120);
+  CHECK(neighbors({.transforms = {PerplexityBasedRescale{.perplexity = 1e300}}}, 1000) == 999);
+}
+
+TEST_CASE("too small a number is raised, with one warning") {
+  std::vector<std::string> warnings;
+  const PerplexityBasedRescale perplexity{.perplexity = 30};
+  CHECK(neighbors({.n_neighbors = 20, .transforms = {perplexity}}, 1000, &warnings) == 90);
+  REQUIRE(warnings.size() == 1);
+  CHECK(contains(warnings[0], "20"));
+  CHECK(contains(warnings[0], "90"));
+  CHECK(neighbors({.n_neighbors = 20, .transforms = {perplexity}}, 50, &warnings) == 49);
+  CHECK(warnings.size() == 2);
+  CHECK(neighbors({.n_neighbors = 90, .transforms = {perplexity}}, 1000, &warnings) == 90);
+  CHECK(neighbors({.n_neighbors = 49, .transforms = {perplexity}}, 50, &warnings) == 49);
+  CHECK(warnings.size() == 2);
+  CHECK(neighbors({.n_neighbors = 10, .transforms = {ConnectivityBasedRescale{}}}, 1000, &warnings) == 15);
+  CHECK(warnings.size() == 3);
+}
+
+TEST_CASE("errors of neighbours") {
+  CHECK(contains(error_of([] { neighbors({.n_neighbors = -1}, 10); }), "-1"));
+  CHECK(contains(error_of([] { neighbors({}, 1); }), "1 item has no neighbours"));
+  Tensor x = Tensor::zeros({5, 2});
+  x.mutable_data<float>()[3] = std::numeric_limits<float>::infinity();
+  CHECK(contains(error_of([&] { NeighborBasedPDist{}(x, {}); }), "row 1, column 1"));
+  CHECK(contains(error_of([&] { PDist{}(Tensor::arange(4), {}); }), "floating matrix"));
+}
+
+TEST_CASE("all pairs, built-in and user's metric") {
+  const Tensor x = random_tensor({12, 4}, 1, Dtype::float64);
+  const RelationData built_in = PDist{.metric = metric::manhattan}(x, {});
+  const RowMetric manhattan = [](std::span<const double> a, std::span<const double> b) {
+    double total = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) total += std::abs(a[i] - b[i]);
+    return total;
+  };
+  check_close(PDist{.metric = manhattan}(x, {}).values(), built_in.values(), 1e-14);
+  CHECK(built_in.items() == 12);
+  const RelationData near = NeighborBasedPDist{.n_neighbors = 5, .metric = metric::manhattan}(x, {});
+  const RelationData user = NeighborBasedPDist{.n_neighbors = 5, .metric = manhattan}(x, {});
+  CHECK(user.get_if<NeighborRelations>()->index.to_vector<int>() ==
+        near.get_if<NeighborRelations>()->index.to_vector<int>());
+  check_close(user.values(), near.values(), 1e-14);
+  CHECK(contains(error_of([&] {
+                   PDist{.metric = [](std::span<const double>, std::span<const double>) {
+                     return std::nan("");
+                   }}(x, {});
+                 }),
+                 "user's metric"));
+}
+
+TEST_CASE("batch relations carry gradients, built-in and user's metric") {
+  Tensor x = random_tensor({9, 2}, 2, Dtype::float64);
+  x.requires_grad(true);
+  const std::vector<Transform> transforms = {StudentT{}, Normalize{}, ToSquare{}};
+  const RelationData q = DifferentiablePDist{.transforms = transforms}(x, {});
+  CHECK(q.form_name() == "square");
+  CHECK(sum(q.values()).item() == doctest::Approx(1).epsilon(1e-14));
+  sum(square(q.values())).backward();
+  const Tensor expected = x.grad().clone();
+  x.zero_grad();
+  const TensorMetric euclidean = [](const Tensor& a, const Tensor& b) { return sqrt(sum(square(a - b), 1)); };
+  sum(square(DifferentiablePDist{.metric = euclidean, .transforms = transforms}(x, {}).values())).backward();
+  check_close(x.grad(), expected, 1e-12, 1e-6);
+}
+
+TEST_CASE("distances of given pairs") {
+  Tensor pairs = random_tensor({2, 5, 3}, 3, Dtype::float64);
+  pairs.requires_grad(true);
+  const RelationData d = DistsFromTo{}(pairs, {});
+  CHECK(d.form_name() == "flat");
+  double first = 0;
+  for (std::int64_t k = 0; k < 3; ++k) first += std::pow(pairs.at(k) - pairs.at(15 + k), 2);
+  CHECK(d.values().at(0) == doctest::Approx(std::sqrt(first)).epsilon(1e-14));
+  sum(d.values()).backward();
+  CHECK(pairs.grad().defined());
+  CHECK(contains(error_of([] { DistsFromTo{}(Tensor::ones({3, 2, 2}), {}); }), "(2, n, d)"));
+}
+
+TEST_CASE("given relations are checked") {
+  const RelationData square = SquareRelations{Tensor::ones({4, 4})};
+  const Tensor x = random_tensor({4, 2}, 1);
+  CHECK(Precomputed{.relations = square, .transforms = {Normalize{}}}(x, {}).values().at(0) == 1 / 16.0);
+  CHECK(contains(error_of([&] {
+                   Precomputed{.relations = square}(random_tensor({5, 2}, 1), {});
+                 }),
+                 "4 items"));
+  Tensor bad = Tensor::ones({4, 4});
+  bad.mutable_data<float>()[6] = std::nanf("");
+  CHECK(
+      contains(error_of([&] { Precomputed{.relations = SquareRelations{bad}}(x, {}); }), "row 1, column 2"));
+}
+
+TEST_CASE("a function of the data is a relation") {
+  const RelationMap map{
+      {"mine", [](const Tensor& x) { return RelationData(SquareRelations{matmul(x, transpose(x))}); }},
+      {"near", NeighborBasedPDist{}}};
+  REQUIRE(map.find("mine") != nullptr);
+  CHECK((*map.find("mine"))(Tensor::ones({3, 2})).values().at(0) == 2);
+  CHECK(map.find("near")->target<NeighborBasedPDist>() != nullptr);
+  CHECK(map.find("other") == nullptr);
+  CHECK(RelationMap(PDist{}).find("rel") != nullptr);
+}

@@ -1,0 +1,82 @@
+// A whole published run, step by step, with everything random pinned: ParaDime's hybrid embedding and
+// classification of 5,000 MNIST images, 40 steps of 500.
+#include <doctest/doctest.h>
+#include <flatland/dr/losses.h>
+#include <flatland/dr/readers.h>
+#include <flatland/dr/relations.h>
+#include <flatland/engine/optim.h>
+#include <flatland/models/classifier.h>
+
+#include "tests/support/golden.h"
+#include "tests/support/tensors.h"
+
+#include <cmath>
+#include <cstdlib>
+
+using namespace flatland;
+using namespace flatland::test;
+
+namespace {
+
+// Golden values: tests/golden/replay_hybrid, by PyTorch 1.13 in float64.
+void load_golden(Model& model) {
+  std::vector<NamedTensor> state = model.state();
+  for (NamedTensor& p : state) {
+    std::string file = p.name;
+    for (char& c : file) c = c == '.' ? '_' : c;
+    p.tensor = golden("replay_hybrid/init_" + file);
+  }
+  model.load_state(state);
+}
+
+}  // namespace
+
+TEST_CASE("the hybrid run follows the reference's losses step by step") {
+  const char* folder = std::getenv("FLATLAND_DATA_DIR");
+  if (folder == nullptr) {
+    MESSAGE(
+        "FLATLAND_DATA_DIR is not set: skipped. It must name a folder with "
+        "mnist/train-20000-images-idx3-ubyte.gz");
+    return;
+  }
+  const std::filesystem::path mnist = std::filesystem::path(folder) / "mnist";
+  const Dataset data = Dataset{{"main", read_idx_images(mnist / "train-20000-images-idx3-ubyte.gz")},
+                               {"labels", read_idx_labels(mnist / "train-20000-labels-idx1-ubyte.gz")}}
+                           .first(5000);
+  const Relation affinities =
+      NeighborBasedPDist{.transforms = {PerplexityBasedRescale{.perplexity = 30}, Symmetrize{}, Normalize{}}};
+  const RelationDataMap global = {{"rel", affinities(data["main"])}};
+  CHECK(global[0].second.values().numel() == 629970);
+  const RelationMap batch_relations =
+      DifferentiablePDist{.transforms = {StudentT{.alpha = 1}, Normalize{}, ToSquare{}}};
+  const RelationContext context;
+
+  HybridEmbedder model({.in_dim = 784, .n_classes = 10, .hidden_dims = {100, 50}});
+  load_golden(model);
+  const CompoundLoss loss{{{"kl", RelationLoss{kullback_leibler_div}}, {"ce", ClassificationLoss{}}},
+                          {100, 1}};
+  std::vector<Tensor> parameters;
+  for (const NamedTensor& p : model.parameters()) parameters.push_back(p.tensor);
+  const auto optimizer = make_optimizer(Adam{}, parameters, 0.001);
+  const Tensor order = reshape(golden("replay_hybrid/perm").to(Dtype::int64), {20000});
+  const Tensor expected = golden("replay_hybrid/loss"), expected_kl = golden("replay_hybrid/loss_kl"),
+               expected_ce = golden("replay_hybrid/loss_ce");
+  double worst = 0;
+  for (std::int64_t step = 0; step < 40; ++step) {
+    const Batch batch(data, slice_rows(order, 500 * step, 500 * step + 500));
+    std::vector<std::pair<std::string, Tensor>> parts;
+    LossInput input{model, batch, global, batch_relations, context};
+    input.components = &parts;
+    optimizer->zero_grad();
+    const Tensor value = loss(input);
+    value.backward();
+    optimizer->step();
+    worst = std::max(worst, std::abs(value.item() / expected.at(step) - 1));
+    CHECK(parts[0].second.item() == doctest::Approx(100 * expected_kl.at(step)).epsilon(2e-4));
+    CHECK(parts[1].second.item() == doctest::Approx(expected_ce.at(step)).epsilon(2e-4));
+  }
+  CAPTURE(worst);
+  CHECK(worst < 1e-4);
+  const NoGrad no_grad;
+  check_close(model.embed(slice_rows(data["main"], 0, 200)), golden("replay_hybrid/emb_after"), 1e-3, 1);
+}
