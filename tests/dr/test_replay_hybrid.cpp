@@ -76,7 +76,7 @@ TEST_CASE("the hybrid run follows the reference's losses step by step") {
     CHECK(parts[1].second.item() == doctest::Approx(expected_ce.at(step)).epsilon(2e-4));
   }
   CAPTURE(worst);
-  CHECK(worst < 1e-4);
+  CHECK(worst < 1e-5);  // float32 against float64; 1.5e-7 when this was written
   const NoGrad no_grad;
   check_close(model.embed(slice_rows(data["main"], 0, 200)), golden("replay_hybrid/emb_after"), 1e-3, 1);
 }
