@@ -1,0 +1,86 @@
+// What a routine holds (private to this folder).
+#pragma once
+
+#include <flatland/dr/parametric_dr.h>
+#include <flatland/dr/phase_run.h>
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace flatland {
+
+namespace detail {
+
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// The floating type of a model's parameters.
+Dtype floating_type(const Model& model);
+
+// "'a', 'b'" for error messages.
+std::string listed(const std::vector<std::string>& keys);
+template <class Value>
+std::string listed(const std::vector<std::pair<std::string, Value>>& entries) {
+  std::vector<std::string> keys;
+  for (const auto& entry : entries) keys.push_back(entry.first);
+  return listed(keys);
+}
+
+}  // namespace detail
+
+struct ParametricDR::State {
+  explicit State(Options given) : options(std::move(given)), exec(options.device, options.threads) {
+    context.warn = [this](const std::string& text) { emit({.kind = Event::Kind::warning, .text = text}); };
+  }
+
+  Options options;
+  kernels::Exec exec;
+  Dataset data;
+  Dataset given;  // as it was given, to recognise it again
+  RelationDataMap global_relations;
+  std::set<std::string, std::less<>> kept_relations;  // given by the user: not computed
+  std::vector<TrainingPhase> phases;
+  std::vector<PhaseHistory> history;
+  std::optional<PhaseRun> run;  // of the phase that is running
+  std::size_t phase = 0;        // the number of phases that are done
+  double phase_seconds = 0;
+  bool prepared = false;
+  bool trained = false;
+  bool stop = false;
+  RelationContext context;
+
+  void emit(const Event& event) {
+    if (options.on_event && !options.on_event(event)) stop = true;
+  }
+  template <class F>
+  void stage(const std::string& text, F&& f) {
+    emit({.kind = Event::Kind::stage_started, .text = text});
+    const detail::Stopwatch watch;
+    f();
+    emit({.kind = Event::Kind::stage_finished, .text = text, .seconds = watch.seconds()});
+  }
+
+  void set_data(const Dataset& dataset);
+  void compute_derived(bool from_relations);
+  void compute_relations();
+  RelationData compute_relation(const Relation& relation);
+  void check_phase(const TrainingPhase& phase) const;
+  void check_keys(const Dataset& dataset) const;
+  void check_loss_keys(const Loss& loss, const Dataset& dataset) const;
+  void begin_phase();
+  void run_one_epoch();
+  void record_epoch(const EpochSums& sums, double seconds);
+};
+
+}  // namespace flatland
