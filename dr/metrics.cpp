@@ -1,7 +1,7 @@
 #include <flatland/dr/metrics.h>
-#include <flatland/dr/rank_counts.h>
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/knn.h>
+#include <flatland/kernels/neighbor_ranks.h>
 #include <flatland/kernels/parallel.h>
 
 #include <algorithm>
@@ -80,6 +80,15 @@ double share_right(const NeighborIndex& found, const std::vector<std::int64_t>& 
   return static_cast<double>(right) / static_cast<double>(labels.size());
 }
 
+template <class T>
+std::vector<std::int32_t> ranks_of(const Tensor& x, const NeighborIndex& neighbors) {
+  std::vector<std::int32_t> ranks(neighbors.index.size());
+  const std::int64_t n = x.size(0);
+  kernels::neighbor_ranks<T>(current_exec(), x.matrix<T>(), {neighbors.index.data(), n, neighbors.k},
+                             {ranks.data(), n, neighbors.k});
+  return ranks;
+}
+
 double neighborhood_kept(const std::string& who, const Tensor& x, const Tensor& y, std::int64_t k) {
   check_points(who, "x", x);
   check_points(who, "y", y);
@@ -92,7 +101,11 @@ double neighborhood_kept(const std::string& who, const Tensor& x, const Tensor& 
   const Tensor& neighbor_space = trust ? y : x;
   const Tensor& rank_space = trust ? x : y;
   const NeighborIndex found = neighbors_of(neighbor_space, nullptr, k);
-  const std::int64_t excess = detail::rank_excess(rank_space, found.index, k);
+  const std::vector<std::int32_t> ranks = rank_space.dtype() == Dtype::float32
+                                              ? ranks_of<float>(rank_space, found)
+                                              : ranks_of<double>(rank_space, found);
+  std::int64_t excess = 0;
+  for (const std::int32_t rank : ranks) excess += std::max<std::int64_t>(0, rank - k);
   const double worst =
       0.5 * static_cast<double>(n) * static_cast<double>(k) * static_cast<double>(2 * n - 3 * k - 1);
   return 1 - static_cast<double>(excess) / worst;
