@@ -6,6 +6,7 @@
 #include <tests/support/matmul_reference.h>
 
 #include <array>
+#include <memory>
 #include <string>
 
 using namespace flatland;
@@ -155,7 +156,8 @@ TEST_CASE_TEMPLATE("linear is the product, plus bias, through the activation", T
                             activation::elu(),    activation::softplus, activation::sigmoid,
                             activation::tanh};
   for (const std::int64_t d : {5, 300})
-    for (const std::int64_t m : {2, 100}) {
+    for (const std::int64_t m : {2, 100, 4500}) {  // 4500: more columns than are packed at once
+      if (d * m > 100000) continue;
       Guarded<T> x(31, d), w(m, d), bias(1, m);
       x.fill_normal(13);
       w.fill_normal(14);
@@ -194,6 +196,28 @@ TEST_CASE_TEMPLATE("the tile product that other kernels use equals matmul, and x
   CHECK(differences(c, expected) == 0);
   for (std::int64_t i = 0; i < 131; ++i)
     for (std::int64_t j = 0; j < i; ++j) CHECK(c(i, j) == c(j, i));
+}
+
+TEST_CASE_TEMPLATE("matmul reads and writes nothing outside matrices that fill their memory", T, float,
+                   double) {
+  const Exec exec;  // the address sanitizer watches
+  for (const Transpose transpose : k_all)
+    for (const std::int64_t n : {1, 15, 16, 17, 63, 65}) {
+      const std::int64_t m = 7, k = 19;
+      const auto a = std::make_unique<T[]>(static_cast<std::size_t>(m * k));
+      const auto b = std::make_unique<T[]>(static_cast<std::size_t>(k * n));
+      const auto c = std::make_unique<T[]>(static_cast<std::size_t>(m * n));
+      for (std::int64_t i = 0; i < m * k; ++i) a[static_cast<std::size_t>(i)] = 1;
+      for (std::int64_t i = 0; i < k * n; ++i) b[static_cast<std::size_t>(i)] = 2;
+      const kernels::MatView<const T> va = transpose == Transpose::a
+                                               ? kernels::MatView<const T>(a.get(), k, m)
+                                               : kernels::MatView<const T>(a.get(), m, k);
+      const kernels::MatView<const T> vb = transpose == Transpose::b
+                                               ? kernels::MatView<const T>(b.get(), n, k)
+                                               : kernels::MatView<const T>(b.get(), k, n);
+      matmul<T>(exec, transpose, va, vb, kernels::MatView<T>(c.get(), m, n));
+      for (std::int64_t i = 0; i < m * n; ++i) CHECK(c[static_cast<std::size_t>(i)] == 38);
+    }
 }
 
 TEST_CASE("NaN and infinity in one row or column stay there") {
