@@ -1,0 +1,81 @@
+// The main job in one go: parametric t-SNE of real handwritten digits. Learns a map from the first 1,200 images
+// and applies it to 597 that it has never seen.
+#include "examples/support/console.h"
+#include "examples/support/options.h"
+#include "examples/support/quality.h"
+
+#include <flatland/dr/plot.h>
+#include <flatland/dr/readers.h>
+#include <flatland/dr/routines.h>
+
+#include <iostream>
+
+using namespace flatland;
+using namespace flatland::examples;
+
+namespace {
+
+constexpr std::int64_t k_train = 1200;
+
+const Program k_program{
+    .name = "quickstart",
+    .purpose = "Learns a map of handwritten digits with parametric t-SNE and applies it to unseen ones.",
+    .data_help = "a CSV file of 64 pixel counts (0..16) and a column 'digit'",
+    .defaults = {.data = FLATLAND_EXAMPLE_DATA "/digits.csv", .out = "out/quickstart"}};
+
+void quickstart(const Options& options) {
+  Report report({.program = k_program.name, .device = options.device, .threads = options.threads, .seed = options.seed});
+
+  const Dataset digits = timed_stage(report, "reading " + options.data.string(), [&] {
+    const Table table = read_csv(options.data);
+    const std::vector<std::string> label{"digit"};
+    return Dataset{{"main", table.numbers_except(label) / 16.0}, {"labels", table.labels("digit").values}};
+  });
+  const Dataset train = digits.first(k_train);
+  const Dataset unseen = digits.slice(k_train, digits.size());
+
+  ParametricTSNE tsne({.in_dim = train["main"].size(1),
+                       .perplexity = 30,
+                       .epochs = options.quick ? 20 : 400,
+                       .device = options.device,
+                       .threads = options.threads,
+                       .seed = options.seed,
+                       .on_event = show(report)});
+  tsne.train(train);
+  report.parameters(tsne.model());
+
+  const LabelledPoints on_train{train["main"], tsne.apply(train), train["labels"]};
+  const LabelledPoints on_unseen = timed_stage(report, "embedding unseen digits", [&] {
+    return LabelledPoints{unseen["main"], tsne.apply(unseen), unseen["labels"]};
+  });
+
+  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
+    return std::vector<Quality>{train_quality(on_train), unseen_quality(on_train, on_unseen)};
+  });
+  show_quality(report, qualities);
+
+  if (plot_available()) {
+    const auto picture = options.out / "digits.png";
+    timed_stage(report, "drawing", [&] {
+      save({.title = "Handwritten digits, parametric t-SNE",
+            .panels = {{.title = "train",
+                        .note = summary(qualities[0]),
+                        .content = Scatter{.points = on_train.y, .labels = on_train.labels}},
+                       {.title = "unseen",
+                        .note = summary(qualities[1]),
+                        .content = Scatter{.points = on_unseen.y, .labels = on_unseen.labels}}}},
+           picture);
+      return true;
+    });
+    report.file(picture);
+    print_written(picture);
+  } else {
+    std::cout << "no picture: this build has no Cairo (FLATLAND_PLOT)\n";
+  }
+  report.write(options.out / "report.json");
+  print_written(options.out / "report.json");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return run(k_program, argc, argv, quickstart); }

@@ -1,0 +1,36 @@
+// How good an embedding is, as a table on the screen and as metrics in the report.
+#pragma once
+
+#include <flatland/dr/report.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace flatland::examples {
+
+struct LabelledPoints {
+  Tensor x;       // (N, D)
+  Tensor y;       // (N, d) its embedding
+  Tensor labels;  // (N)
+};
+
+struct Quality {
+  std::string group;
+  std::int64_t items = 0;
+  double trustworthiness = 0;  // 15 neighbours
+  double continuity = 0;       // 15 neighbours
+  double knn_accuracy = 0;     // 10 neighbours: train leaves the point out, others are sought in train
+  double silhouette = 0;
+};
+
+Quality train_quality(const LabelledPoints& train);
+Quality unseen_quality(const LabelledPoints& train, const LabelledPoints& unseen, std::string group = "unseen");
+
+// Puts each into the report under its group and prints them as one table.
+void show_quality(Report& report, const std::vector<Quality>& qualities);
+
+// "trustworthiness 0.95, 10-NN accuracy 0.92", for the line under a panel's title.
+std::string summary(const Quality& quality);
+
+}  // namespace flatland::examples
