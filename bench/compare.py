@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""flatland against the Python stack on the same machine, in one interleaved run.
+
+Usage: python3 bench/compare.py --build build/release --data data/mnist [--rounds 9] [--threads 2] [--only tsne_step]
+Needs numpy, scipy, scikit-learn and torch; ParaDime too (pip install paradime) for its own figures.
+
+A round times ours, then each rival, then the next round begins; the printed ratio is the median over the rounds of
+rival / ours, with the smallest and largest. Before and after, a fixed piece of work is timed: where its time moved
+by more than a tenth the machine was not quiet and the figures are flagged.
+"""
+import argparse
+import gzip
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--build", default="build/release", help="build folder with the benchmark programs")
+parser.add_argument("--data", default="data/mnist", help="folder of MNIST's IDX files")
+parser.add_argument("--rounds", type=int, default=9)
+parser.add_argument("--threads", type=int, default=0, help="threads of ours; 0: all")
+parser.add_argument("--rival-threads", type=int, default=1, help="threads of the rivals: run with 1 and 2, quote the better")
+parser.add_argument("--only", default="", help="comma-separated: tsne_step, perplexity, knn")
+args = parser.parse_args()
+os.environ["OMP_NUM_THREADS"] = str(args.rival_threads)
+warnings.filterwarnings("ignore")
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+torch.set_num_threads(args.rival_threads)
+try:
+    import paradime.loss
+    import paradime.relationdata
+    import paradime.routines
+    import paradime.transforms
+    import paradime.utils
+except ImportError:
+    paradime = None
+
+N, K, BATCH = 5000, 90, 500
+
+
+def mnist(n):
+    for stem in ("train-images-idx3-ubyte.gz", "train-20000-images-idx3-ubyte.gz"):
+        path = os.path.join(args.data, stem)
+        if os.path.exists(path):
+            with gzip.open(path) as f:
+                raw = f.read(16 + n * 784)
+            return np.frombuffer(raw, np.uint8, offset=16).reshape(n, 784).astype(np.float32) / 255
+    sys.exit(f"{args.data}: no MNIST training images; get them with examples/get_data.sh mnist")
+
+
+def milliseconds(work, repeats):
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times)
+
+
+def ours(program, name):
+    """Median milliseconds of a benchmark, in a process of its own."""
+    command = [os.path.join(args.build, "bench", program), f"--benchmark_filter=^{name}", "--benchmark_format=json",
+               "--benchmark_min_time=0.05", "--benchmark_repetitions=5"]
+    environment = dict(os.environ, FLATLAND_THREADS=str(args.threads))
+    environment.pop("OMP_NUM_THREADS")
+    out = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if out.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{out.stderr}")
+    rows = [b for b in json.loads(out.stdout)["benchmarks"] if b.get("aggregate_name") == "median"]
+    if len(rows) != 1:
+        sys.exit(f"{program}: {len(rows)} benchmarks match {name}; one is wanted")
+    return rows[0]["real_time"] * {"ns": 1e-6, "us": 1e-3, "ms": 1, "s": 1e3}[rows[0]["time_unit"]]
+
+
+def calibration():
+    a = np.ones((512, 512), np.float32)
+    return milliseconds(lambda: a @ a, 15)
+
+
+def neighbours(x):
+    distances, index = NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(x).kneighbors(x)
+    index[:, 0] = np.arange(len(x))
+    return index, distances.astype(np.float32)
+
+
+def paradime_step(x):
+    """One step of ParaDime's own training loop, its own classes throughout."""
+    dr = paradime.routines.ParametricTSNE(in_dim=784)
+    for relation in dr.global_relations.values():
+        relation.transform[0].kwargs["bracket"] = [1e-3, 1e3]
+    dr.add_data({"main": torch.tensor(x)})
+    dr.compute_derived_data(only="other")
+    dr.compute_global_relations()
+    phase = dr.training_phases[1]
+    relation, batch_relation = dr.global_relation_data["rel"], dr.batch_relations["rel"]
+    optimizer = torch.optim.Adam(dr.model.parameters(), lr=0.01)
+    state = {"loader": iter(())}
+
+    def step():
+        batch = next(state["loader"], None)
+        if batch is None:
+            state["loader"] = iter(dr._prepare_loader(phase))
+            batch = next(state["loader"])
+        optimizer.zero_grad()
+        p = relation.sub(batch["indices"])
+        q = batch_relation.compute_relations(dr.model.embed(batch["main"])).data
+        paradime.loss.kullback_leibler_div(p / p.sum(), q).backward()
+        optimizer.step()
+
+    return step
+
+
+def tuned_step(x):
+    """The same step as a careful PyTorch user writes it: no loader, sparse rows before columns, one distance product."""
+    import scipy.sparse
+
+    index, distances = neighbours(x)
+    weights = np.exp(-distances[:, 1:] ** 2 / distances[:, 1:].mean(1, keepdims=True) ** 2)
+    offsets = np.arange(0, N * K + 1, K)
+    p = scipy.sparse.csr_matrix((weights.ravel(), index[:, 1:].ravel().astype(np.int32), offsets), shape=(N, N))
+    p = (p + p.T).tocsr().astype(np.float32)
+    layers = [torch.nn.Linear(784, 100), torch.nn.Softplus(), torch.nn.Linear(100, 50), torch.nn.Softplus(),
+              torch.nn.Linear(50, 2)]
+    net = torch.nn.Sequential(*layers)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    data = torch.tensor(x)
+    diagonal = torch.eye(BATCH, dtype=torch.bool)
+
+    def step():
+        batch = torch.randperm(N)[:BATCH]
+        rows = batch.numpy()
+        block = torch.from_numpy(p[rows][:, rows].toarray())
+        block = block / block.sum()
+        optimizer.zero_grad(set_to_none=True)
+        y = net(data[batch])
+        norms = (y * y).sum(1)
+        squared = (norms[:, None] + norms[None] - 2 * y @ y.t()).clamp_min(0)
+        q = (1 / (1 + squared)).masked_fill(diagonal, 0)
+        q = q / q.sum()
+        loss = (block * ((block + 1e-7).log() - (q + 1e-7).log())).sum() / BATCH
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def paradime_perplexity(x):
+    index, distances = neighbours(x)
+    transform = paradime.transforms.PerplexityBasedRescale(30, bracket=[1e-3, 1e3])
+
+    def work():
+        transform.transform(paradime.relationdata.NeighborRelationTuple((index.copy(), distances.copy())))
+
+    return work
+
+
+def sklearn_knn(x):
+    return lambda: NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(x).kneighbors(x)
+
+
+# name: (program, benchmark, [(rival, factory, repeats a round, needs ParaDime)])
+measures = {
+    "tsne_step": ("bench_step", "tsne_step", [("ParaDime", paradime_step, 5, True),
+                                              ("tuned PyTorch", tuned_step, 15, False)]),
+    "perplexity": ("bench_relations", "perplexity/5000/90", [("ParaDime", paradime_perplexity, 1, True)]),
+    "knn": ("bench_pairs", "knn/5000/784/91", [("scikit-learn", sklearn_knn, 1, False)]),
+}
+
+x = mnist(N)
+before = calibration()
+print(f"{'measure':12} {'ours ms':>9} {'rival':>15} {'rival ms':>9} {'ratio':>7} {'range':>15}")
+for measure, (program, name, rivals) in measures.items():
+    if args.only and measure not in args.only.split(","):
+        continue
+    steps = []
+    for rival, factory, repeats, needs_paradime in rivals:
+        if needs_paradime and paradime is None:
+            print(f"{measure:12} {'':9} {rival:>15}  not installed")
+            continue
+        work = factory(x)
+        for _ in range(2):
+            work()
+        steps.append((rival, work, repeats))
+    own, theirs = [], {rival: [] for rival, _, _ in steps}
+    for _ in range(args.rounds):
+        own.append(ours(program, name))
+        for rival, work, repeats in steps:
+            theirs[rival].append(milliseconds(work, repeats))
+    for rival, _, _ in steps:
+        ratios = sorted(r / o for r, o in zip(theirs[rival], own))
+        print(f"{measure:12} {statistics.median(own):9.3f} {rival:>15} {statistics.median(theirs[rival]):9.2f} "
+              f"{statistics.median(ratios):7.1f} {ratios[0]:7.1f}-{ratios[-1]:.1f}", flush=True)
+after = calibration()
+drift = after / before - 1
+print(f"torch {torch.__version__}, rivals with {args.rival_threads} threads; machine drift {drift:+.0%}"
+      + (" (not quiet: run again)" if abs(drift) > 0.1 else ""))
