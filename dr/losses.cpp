@@ -25,6 +25,16 @@ const Tensor& Batch::operator[](std::string_view key) const {
   return rows_.back().second;
 }
 
+void Batch::replace(std::string_view key, Tensor rows) {
+  for (auto& entry : rows_) {
+    if (entry.first == key) {
+      entry.second = std::move(rows);
+      return;
+    }
+  }
+  rows_.emplace_back(std::string(key), std::move(rows));
+}
+
 Tensor call_model(const Model& model, std::string_view method, const Tensor& x) {
   if (method == "embed") return model.embed(x);
   if (method == "encode") return model.encode(x);

@@ -24,6 +24,8 @@ class Batch {
   // Error: unknown key.
   const Tensor& operator[](std::string_view key) const;
   void select(Tensor index);
+  // What the batch shows under `key` until the next select, in place of the data set's rows.
+  void replace(std::string_view key, Tensor rows);
 
  private:
   const Dataset* data_;

@@ -57,14 +57,29 @@ EpochSums PhaseRun::run_epoch(const RelationContext& context) {
   EpochSums sums;
   for (std::int64_t b = 0; b < batches_; ++b) {
     const std::int64_t begin = b * batch_size_;
-    step(slice_rows(order_, begin, std::min(begin + batch_size_, order_.numel())), context, sums);
+    step(begin, std::min(begin + batch_size_, order_.numel()), context, sums);
   }
   ++epoch_;
   return sums;
 }
 
-void PhaseRun::step(Tensor index, const RelationContext& context, EpochSums& sums) {
-  batch_.select(std::move(index));
+void PhaseRun::add_input_noise(std::int64_t begin) {
+  const Tensor& x = batch_["main"];
+  Tensor noise = Tensor::empty(x.shape(), x.dtype());
+  const kernels::RandomStream random = stream_of(inputs_.seed, StreamDomain::input_noise, inputs_.number,
+                                                 static_cast<std::uint64_t>(epoch_));
+  const auto first = static_cast<std::uint64_t>(begin * (x.numel() / x.size(0)));
+  if (x.dtype() == Dtype::float64) {
+    kernels::fill_normal(current_exec(), random, 0, phase_.input_noise, noise.mutable_values<double>(), first);
+  } else {
+    kernels::fill_normal(current_exec(), random, 0, phase_.input_noise, noise.mutable_values<float>(), first);
+  }
+  batch_.replace("main", x + noise);
+}
+
+void PhaseRun::step(std::int64_t begin, std::int64_t end, const RelationContext& context, EpochSums& sums) {
+  batch_.select(slice_rows(order_, begin, end));
+  if (phase_.input_noise > 0) add_input_noise(begin);
   components_.clear();
   LossInput input{.model = inputs_.model,
                   .batch = batch_,

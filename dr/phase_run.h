@@ -36,7 +36,9 @@ class PhaseRun {
   bool done() const { return epoch_ >= phase_.epochs; }
 
  private:
-  void step(Tensor index, const RelationContext& context, EpochSums& sums);
+  // One step on the items [begin, end) of the epoch's order.
+  void step(std::int64_t begin, std::int64_t end, const RelationContext& context, EpochSums& sums);
+  void add_input_noise(std::int64_t begin);
   double learning_rate() const;
   void add_components(EpochSums& sums) const;
 

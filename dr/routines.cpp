@@ -51,7 +51,9 @@ ParametricTSNE::ParametricTSNE(Options options) : ParametricDR(tsne_recipe(optio
                       .loss_keys = {"embedding"},
                       .optimizer = options.optimizer,
                       .learning_rate = options.learning_rate,
-                      .schedule = options.schedule});
+                      .schedule = options.schedule,
+                      .report_interval = options.report_interval,
+                      .input_noise = options.input_noise});
 }
 
 }  // namespace flatland

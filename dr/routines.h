@@ -28,6 +28,8 @@ class ParametricTSNE : public ParametricDR {
     double learning_rate = 0.01;
     double init_learning_rate = 0;       // 0: learning_rate
     LearningRateSchedule schedule = {};  // of the embedding phase
+    double input_noise = 0;              // of the embedding phase; see TrainingPhase
+    int report_interval = 5;             // of the embedding phase
     OptimizerRecipe optimizer = Adam{};
     ModelHandle model = {};  // instead of a fully connected one
     MetricOr<RowMetric> metric = {};
