@@ -1,8 +1,8 @@
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/team.h>
 
-#include <algorithm>
 #include <exception>
-#include <limits>
+#include <utility>
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
@@ -30,22 +30,18 @@ class FlushDenormals {
 #endif
 };
 
-// Keeps the exception of the lowest task.
-class FirstError {
+// Sets a variable for a scope.
+template <class T>
+class Restore {
  public:
-  void keep(std::int64_t task, std::exception_ptr error) {
-    if (task < task_) {
-      task_ = task;
-      error_ = std::move(error);
-    }
-  }
-  void rethrow() const {
-    if (error_) std::rethrow_exception(error_);
-  }
+  Restore(T& variable, T value) : variable_(variable), before_(std::exchange(variable, value)) {}
+  ~Restore() { variable_ = before_; }
+  Restore(const Restore&) = delete;
+  Restore& operator=(const Restore&) = delete;
 
  private:
-  std::int64_t task_ = std::numeric_limits<std::int64_t>::max();
-  std::exception_ptr error_;
+  T& variable_;
+  T before_;
 };
 
 void run_serially(std::int64_t n, FunctionRef<void(std::int64_t, int)> task) {
@@ -53,32 +49,56 @@ void run_serially(std::int64_t n, FunctionRef<void(std::int64_t, int)> task) {
   for (std::int64_t i = 0; i < n; ++i) task(i, 0);
 }
 
+// The team that this thread leads, and whether it is inside a task.
+thread_local Team* led_team = nullptr;
+thread_local bool in_task = false;
+
+bool can_gather([[maybe_unused]] const Exec& exec) {
+#ifdef _OPENMP
+  return exec.threads() > 1 && led_team == nullptr && !in_task && !omp_in_parallel();
+#else
+  return false;
+#endif
+}
+
+void run_on_team(Team& team, std::int64_t n, FunctionRef<void(std::int64_t, int)> task) {
+  team.run(n, [&](std::int64_t i, int thread) {
+    const Restore inside(in_task, true);
+    [[maybe_unused]] const FlushDenormals flush;
+    task(i, thread);
+  });
+}
+
 }  // namespace
 
-void parallel_for(const Exec& exec, std::int64_t n, FunctionRef<void(std::int64_t task, int thread)> task) {
+void with_team(const Exec& exec, FunctionRef<void()> body) {
+  if (!can_gather(exec)) return body();
 #ifdef _OPENMP
-  const int threads = static_cast<int>(std::min<std::int64_t>(exec.threads(), n));
-  if (threads <= 1 || omp_in_parallel()) return run_serially(n, task);
-  FirstError error;
-#pragma omp parallel num_threads(threads)
+  Team team(exec.threads());
+  std::exception_ptr error;
+#pragma omp parallel num_threads(exec.threads())
   {
-    [[maybe_unused]] const FlushDenormals flush;
-    const int thread = omp_get_thread_num();
-#pragma omp for schedule(dynamic, 1) nowait
-    for (std::int64_t i = 0; i < n; ++i) {
+    if (omp_get_thread_num() != 0) {
+      team.work(omp_get_thread_num());
+    } else {
+      const Restore lead(led_team, &team);
       try {
-        task(i, thread);
+        body();
       } catch (...) {
-#pragma omp critical(flatland_parallel_for_error)
-        error.keep(i, std::current_exception());
+        error = std::current_exception();
       }
+      team.dissolve();
     }
   }
-  error.rethrow();
-#else
-  static_cast<void>(exec);
-  run_serially(n, task);
+  if (error) std::rethrow_exception(error);
 #endif
+}
+
+void parallel_for(const Exec& exec, std::int64_t n, FunctionRef<void(std::int64_t task, int thread)> task) {
+  if (n <= 1 || in_task) return run_serially(n, task);
+  if (led_team != nullptr && led_team->threads() <= exec.threads()) return run_on_team(*led_team, n, task);
+  if (!can_gather(exec)) return run_serially(n, task);
+  with_team(exec, [&] { run_on_team(*led_team, n, task); });
 }
 
 }  // namespace flatland::kernels

@@ -32,4 +32,10 @@ class FunctionRef<R(Args...)> {
 // lowest failing task is rethrown. A call from inside a task runs serially.
 void parallel_for(const Exec& exec, std::int64_t n, FunctionRef<void(std::int64_t task, int thread)> task);
 
+// Keeps one team of exec.threads() threads ready while body runs on the calling thread, so that each
+// parallel_for inside starts at once; a training loop belongs in here. Without it each parallel_for calls its
+// own threads together. An Exec of fewer threads than the team runs serially inside. An exception of body is
+// rethrown.
+void with_team(const Exec& exec, FunctionRef<void()> body);
+
 }  // namespace flatland::kernels
