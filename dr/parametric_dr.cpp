@@ -1,5 +1,6 @@
 #include <flatland/dr/pca.h>
 #include <flatland/dr/routine_state.h>
+#include <flatland/kernels/parallel.h>
 
 #include <algorithm>
 #include <cstring>
@@ -85,6 +86,7 @@ void ParametricDR::add_training_phase(TrainingPhase phase) {
   merge(&TrainingPhase::learning_rate);
   merge(&TrainingPhase::schedule);
   merge(&TrainingPhase::report_interval);
+  merge(&TrainingPhase::input_noise);
   if (phase.name.empty()) phase.name = "phase " + std::to_string(s.phases.size() + 1);
   s.check_phase(phase);
   s.phases.push_back(std::move(phase));
@@ -95,10 +97,12 @@ void ParametricDR::prepare(const Dataset& data) {
   const ExecScope scope(s.exec);
   s.prepared = false;
   s.check_keys(data);
-  s.stage("data set initialised", [&] { s.set_data(data); });
-  s.compute_derived(false);
-  s.compute_relations();
-  s.compute_derived(true);
+  kernels::with_team(s.exec, [&] {
+    s.stage("data set initialised", [&] { s.set_data(data); });
+    s.compute_derived(false);
+    s.compute_relations();
+    s.compute_derived(true);
+  });
   s.given = data;
   s.prepared = true;
 }
@@ -108,23 +112,9 @@ bool ParametricDR::run_epochs(int at_most) {
   FLATLAND_CHECK(s.prepared, "run_epochs: not prepared; call prepare with the data first");
   FLATLAND_CHECK(at_most >= 0, "run_epochs: ", at_most, " epochs; give 0 or more");
   const ExecScope scope(s.exec);
-  s.stop = false;
-  for (int done = 0; s.phase < s.phases.size();) {
-    if (s.run && s.run->done()) {
-      s.emit(
-          {.kind = Event::Kind::phase_finished, .text = s.phases[s.phase].name, .seconds = s.phase_seconds});
-      s.run.reset();
-      ++s.phase;
-      continue;
-    }
-    if (done == at_most || s.stop) return true;
-    if (!s.run) s.begin_phase();
-    if (s.run->done() || s.stop) continue;
-    s.run_one_epoch();
-    ++done;
-  }
-  s.trained = true;
-  return false;
+  bool more = false;
+  kernels::with_team(s.exec, [&] { more = s.run_epochs(at_most); });
+  return more;
 }
 
 void ParametricDR::train(const Dataset& data) {
@@ -168,10 +158,12 @@ Tensor ParametricDR::apply(const Tensor& x, const ApplyOptions& options) const {
   const std::int64_t n = input.size(0);
   if (n <= options.batch_size) return call_model(model, options.method, input);
   std::vector<Tensor> parts;
-  for (std::int64_t begin = 0; begin < n; begin += options.batch_size) {
-    parts.push_back(
-        call_model(model, options.method, slice_rows(input, begin, std::min(begin + options.batch_size, n))));
-  }
+  kernels::with_team(exec, [&] {
+    for (std::int64_t begin = 0; begin < n; begin += options.batch_size) {
+      parts.push_back(call_model(model, options.method,
+                                 slice_rows(input, begin, std::min(begin + options.batch_size, n))));
+    }
+  });
   return concat(parts);
 }
 

@@ -143,6 +143,8 @@ void ParametricDR::State::check_phase(const TrainingPhase& p) const {
                  p.batches_per_epoch, "; it must be 1 or more, or -1 for all items once");
   FLATLAND_CHECK(std::isfinite(p.learning_rate) && p.learning_rate >= 0, who, "learning_rate is ",
                  p.learning_rate, "; it must be 0 or more");
+  FLATLAND_CHECK(std::isfinite(p.input_noise) && p.input_noise >= 0, who, "input_noise is ", p.input_noise,
+                 "; it is a deviation, 0 or more");
   FLATLAND_CHECK(p.report_interval >= 1, who, "report_interval is ", p.report_interval,
                  "; it must be 1 or more");
 }
@@ -199,6 +201,25 @@ void ParametricDR::State::record_epoch(const EpochSums& sums, double seconds) {
     at->second.push_back(value);
   }
   emit(event);
+}
+
+bool ParametricDR::State::run_epochs(int at_most) {
+  stop = false;
+  for (int done = 0; phase < phases.size();) {
+    if (run && run->done()) {
+      emit({.kind = Event::Kind::phase_finished, .text = phases[phase].name, .seconds = phase_seconds});
+      run.reset();
+      ++phase;
+      continue;
+    }
+    if (done == at_most || stop) return true;
+    if (!run) begin_phase();
+    if (run->done() || stop) continue;
+    run_one_epoch();
+    ++done;
+  }
+  trained = true;
+  return false;
 }
 
 }  // namespace flatland

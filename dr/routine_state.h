@@ -80,6 +80,7 @@ struct ParametricDR::State {
   void check_loss_keys(const Loss& loss, const Dataset& dataset) const;
   void begin_phase();
   void run_one_epoch();
+  bool run_epochs(int at_most);  // as ParametricDR::run_epochs
   void record_epoch(const EpochSums& sums, double seconds);
 };
 
