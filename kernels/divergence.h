@@ -29,16 +29,16 @@ void fuzzy_cross_entropy_backward(const Exec& exec, double eps, T g, InSpan<T> p
 // composed.
 //   y (N, d)   p (N, N) symmetric, sparse rows; entries on the diagonal are ignored   dy (N, d) or no data
 // Returns the loss. Neither Q nor any other N x N array is stored: memory O(N d). log is taken at the stored
-// entries of p only (a zero entry adds nothing to the loss). The gradient uses row i of p for item i, so it is
-// right for symmetric p only; the loss is right for any.
+// entries of p only (a zero entry adds nothing to the loss). The gradient uses row i of p for item i, so it
+// is right for symmetric p only; the loss is right for any.
 //   float, d = 2, N = 500, 13 entries of p a row,    the four kernels student_t,          fused
 //   alpha = 1, one AVX-512 core                      kl_divergence and their backwards
 //   stored for backward                              3 N^2 values (dist, w, q)            nothing
 //   moved a pair                                     44 bytes (11 values)                 0
 //   flop a pair                                      about 60, with 4 divisions           about 16
 //   time                                             760 us                               85 us
-// Of the fused 85 us the pass over all pairs takes 51 (4.9 G pairs/s), the entries of p the rest. The composed
-// path also takes distances, a normalisation and its backward, which are not counted here.
+// Of the fused 85 us the pass over all pairs takes 51 (4.9 G pairs/s), the entries of p the rest. The
+// composed path also takes distances, a normalisation and its backward, which are not counted here.
 template <class T>
 T kl_student_t(const Exec& exec, double alpha, double eps, MatView<const T> y, const SparseRows<T>& p,
                Out<T> dy);
