@@ -76,9 +76,9 @@ TEST_CASE("neighbours equal those of the double loop, bit for bit") {
     std::int64_t n, d, k;
   };
   // All distances: few rows for the k; tiles: blocks of 64 rows, at and past their edges.
-  for (const Case c :
-       {Case{1, 3, 0}, Case{2, 3, 1}, Case{3, 2, 2}, Case{64, 5, 63}, Case{150, 8, 5}, Case{192, 17, 10},
-        Case{193, 2, 9}, Case{320, 64, 1}, Case{447, 33, 90}, Case{70, 0, 3}, Case{200, 0, 3}}) {
+  for (const Case c : {Case{1, 3, 0}, Case{2, 3, 1}, Case{3, 2, 2}, Case{64, 5, 63}, Case{150, 8, 5},
+                       Case{192, 17, 10}, Case{193, 2, 9}, Case{320, 64, 1}, Case{447, 33, 90},
+                       Case{193, 70, 3}, Case{500, 100, 9}, Case{70, 0, 3}, Case{200, 0, 3}}) {
     for (const Metric metric : k_keyed) {
       check_exact(metric, random_matrix<float>(c.n, c.d, 1), c.k);
       check_exact(metric, random_matrix<double>(c.n, c.d, 2), c.k);
@@ -88,12 +88,13 @@ TEST_CASE("neighbours equal those of the double loop, bit for bit") {
 
 TEST_CASE("more blocks of rows than a round has tasks") {
   check_exact(metric::euclidean, random_matrix<float>(1500, 10, 3), 20);
+  check_exact(metric::euclidean, random_matrix<float>(1500, 40, 3), 20);
 }
 
 TEST_CASE("duplicates: never a row itself, ties by index") {
   for (const std::int64_t different : {1, 2, 50}) {
-    check_exact(metric::euclidean, with_duplicates<float>(400, 20, different, 4), 15);
-    check_exact(metric::manhattan, with_duplicates<float>(400, 20, different, 4), 15);
+    check_exact(metric::euclidean, with_duplicates<float>(400, 60, different, 4), 15);
+    check_exact(metric::manhattan, with_duplicates<float>(400, 60, different, 4), 15);
     check_exact(metric::euclidean, with_duplicates<double>(60, 3, different, 5), 59);
   }
   const auto equal = search(metric::euclidean, with_duplicates<float>(300, 9, 1, 6), 3);
@@ -108,11 +109,11 @@ TEST_CASE("data with an offset, tiny, huge, or in far clusters") {
   check_exact(metric::sqeuclidean, random_matrix<double>(300, 20, 8, 1e-20), 10);
   check_exact(metric::euclidean, random_matrix<float>(300, 20, 9, 1e18), 10);
   check_exact(metric::euclidean, random_matrix<double>(300, 20, 9, 1e150), 10);
-  auto clusters = random_matrix<float>(500, 20, 10);
+  auto clusters = random_matrix<float>(500, 40, 10);
   for (std::int64_t i = 0; i < 500; ++i)
-    for (std::int64_t k = 0; k < 20; ++k) clusters(i, k) += static_cast<float>(i % 3) * 1e4f;
+    for (std::int64_t k = 0; k < 40; ++k) clusters(i, k) += static_cast<float>(i % 3) * 1e4f;
   check_exact(metric::euclidean, clusters, 10);
-  auto outlier = random_matrix<float>(500, 20, 11);
+  auto outlier = random_matrix<float>(500, 40, 11);
   outlier(123, 4) = 1e18f;
   check_exact(metric::euclidean, outlier, 10);
 }
@@ -171,8 +172,8 @@ TEST_CASE("queries: a row of base equal to the query counts") {
 }
 
 TEST_CASE("neighbours do not depend on the number of threads") {
-  const auto x = random_matrix<float>(700, 30, 16);
-  const auto far = with_duplicates<float>(700, 30, 5, 17);
+  const auto x = random_matrix<float>(700, 50, 16);
+  const auto far = with_duplicates<float>(700, 50, 5, 17);
   for (const Metric metric : {metric::euclidean, metric::correlation, metric::manhattan}) {
     const Neighbors<float> one = search(metric, x, 20, 1), one_far = search(metric, far, 20, 1);
     const Neighbors<float> one_query = search_queries(metric, far, x, 20, 1);
