@@ -52,7 +52,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const A
 // --- reductions ---
 Tensor sum(const Tensor& a);
 Tensor mean(const Tensor& a);
-Tensor sum(const Tensor& a, int dim);  // of a matrix; the dimension disappears
+Tensor sum(const Tensor& a, int dim);  // the dimension disappears
 Tensor mean(const Tensor& a, int dim);
 Tensor variance(const Tensor& a, int ddof = 1);                     // of all values
 Tensor covariance(const Tensor& a, const Tensor& b, int ddof = 1);  // of two vectors

@@ -2,6 +2,7 @@
 #include <flatland/engine/optim.h>
 #include <flatland/engine/relation_ops.h>
 
+#include <thread>
 #include <vector>
 
 #include "tests/support/random_tensor.h"
@@ -50,4 +51,14 @@ std::vector<float> train(int threads) {
 TEST_CASE("50 training steps give the same bits for any number of threads") {
   const std::vector<float> one = train(1);
   for (const int threads : {2, 3, 8}) CHECK(train(threads) == one);
+}
+
+TEST_CASE("two networks train at the same time in two threads of the caller") {
+  const std::vector<float> alone = train(1);
+  std::vector<float> first, second;
+  std::thread other([&] { second = train(2); });
+  first = train(1);
+  other.join();
+  CHECK(first == alone);
+  CHECK(second == alone);
 }
