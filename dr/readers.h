@@ -43,6 +43,9 @@ class Table {
   Tensor numbers(Dtype dtype = Dtype::float32) const;
   Tensor numbers(std::span<const std::string> names, Dtype dtype = Dtype::float32) const;
   Tensor numbers_except(std::span<const std::string> names, Dtype dtype = Dtype::float32) const;
+  Tensor numbers_except(const std::vector<std::string>& names, Dtype dtype = Dtype::float32) const {
+    return numbers_except(std::span<const std::string>(names), dtype);
+  }
   // Error: an unknown name, an empty cell.
   Labels labels(std::string_view name) const;
   std::vector<std::string> texts(std::string_view name) const;
