@@ -1,12 +1,25 @@
-// A program of somebody else: checks the whole way from the header to the linked library.
-#include <flatland/engine/tensor.h>
+// A program of somebody else: checks the whole way from the headers to the linked libraries.
+#include <flatland/dr/plot.h>
+#include <flatland/dr/readers.h>
+#include <flatland/dr/routines.h>
 #include <flatland/kernels/version.h>
 
 #include <cstdio>
+#include <vector>
 
 int main() {
   using namespace flatland;
-  const Tensor x = Tensor::of({{1, 2}, {3, 4}});
-  std::printf("flatland %s: a tensor of %d rows\n", FLATLAND_VERSION, static_cast<int>(x.size(0)));
-  return x.at(1, 0) == 3 ? 0 : 1;
+  std::vector<float> values;
+  for (int i = 0; i < 40; ++i) values.push_back(static_cast<float>(i * i % 17));
+  const Tensor x = Tensor::from(values, {20, 2});
+  ParametricTSNE tsne({.in_dim = 2, .perplexity = 3, .epochs = 2, .init_epochs = 1});
+  tsne.train(x);
+  const Tensor y = tsne.apply(x);
+  try {
+    read_npy("nowhere.npy.gz");
+    return 1;
+  } catch (const Error& error) {
+    std::printf("flatland %s, pictures %d: %s\n", FLATLAND_VERSION, plot_available(), error.what());
+  }
+  return y.size(0) == 20 && y.size(1) == 2 ? 0 : 1;
 }
