@@ -66,11 +66,12 @@ EpochSums PhaseRun::run_epoch(const RelationContext& context) {
 void PhaseRun::add_input_noise(std::int64_t begin) {
   const Tensor& x = batch_["main"];
   Tensor noise = Tensor::empty(x.shape(), x.dtype());
-  const kernels::RandomStream random = stream_of(inputs_.seed, StreamDomain::input_noise, inputs_.number,
-                                                 static_cast<std::uint64_t>(epoch_));
+  const kernels::RandomStream random =
+      stream_of(inputs_.seed, StreamDomain::input_noise, inputs_.number, static_cast<std::uint64_t>(epoch_));
   const auto first = static_cast<std::uint64_t>(begin * (x.numel() / x.size(0)));
   if (x.dtype() == Dtype::float64) {
-    kernels::fill_normal(current_exec(), random, 0, phase_.input_noise, noise.mutable_values<double>(), first);
+    kernels::fill_normal(current_exec(), random, 0, phase_.input_noise, noise.mutable_values<double>(),
+                         first);
   } else {
     kernels::fill_normal(current_exec(), random, 0, phase_.input_noise, noise.mutable_values<float>(), first);
   }

@@ -11,7 +11,8 @@ namespace flatland {
 // A stream number is made of  domain (8 bits) | phase (24 bits) | number (32 bits):
 //   domain 0   initial weights: number = position of the parameter in Module::parameters()
 //   domain 1   order of the items: phase, number = epoch; draw i decides the place of item i
-//   domain 2   input noise: phase, number = epoch; draw i D + j goes to column j of the i-th item of the epoch's order
+//   domain 2   input noise: phase, number = epoch; draw i D + j goes to column j of the i-th item of the
+//   epoch's order
 enum class StreamDomain : std::uint64_t { parameters = 0, order = 1, input_noise = 2 };
 
 constexpr kernels::RandomStream stream_of(std::uint64_t seed, StreamDomain domain, std::uint64_t phase,

@@ -1,5 +1,5 @@
-// Parametric t-SNE of MNIST: trained on the first 5,000 images, applied to the next 5,000, then to all of them
-// without training again.
+// Parametric t-SNE of MNIST: trained on the first 5,000 images, applied to the next 5,000, then to all of
+// them without training again.
 #include "examples/support/console.h"
 #include "examples/support/mnist.h"
 #include "examples/support/options.h"
@@ -18,10 +18,13 @@ namespace {
 const Program k_program{.name = "parametric_tsne",
                         .purpose = "Learns a map of 5,000 MNIST images and applies it to all of them.",
                         .data_help = "a folder of MNIST's IDX files (examples/get_data.sh mnist)",
-                        .defaults = {.data = "data/mnist", .out = "out/parametric_tsne"}};
+                        .defaults = {.data = FLATLAND_EXAMPLE_DATA "/mnist", .out = "out/parametric_tsne"}};
 
 void parametric_tsne(const Options& options) {
-  Report report({.program = k_program.name, .device = options.device, .threads = options.threads, .seed = options.seed});
+  Report report({.program = k_program.name,
+                 .device = options.device,
+                 .threads = options.threads,
+                 .seed = options.seed});
   const std::int64_t n = options.quick ? 1000 : 5000;
 
   const Dataset mnist = timed_stage(report, "reading " + options.data.string(), [&] {
@@ -78,4 +81,6 @@ void parametric_tsne(const Options& options) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return run(k_program, argc, argv, parametric_tsne); }
+int main(int argc, char** argv) {
+  return run(k_program, argc, argv, parametric_tsne);
+}

@@ -1,5 +1,5 @@
-// The main job in one go: parametric t-SNE of real handwritten digits. Learns a map from the first 1,200 images
-// and applies it to 597 that it has never seen.
+// The main job in one go: parametric t-SNE of real handwritten digits. Learns a map from the first 1,200
+// images and applies it to 597 that it has never seen.
 #include "examples/support/console.h"
 #include "examples/support/options.h"
 #include "examples/support/quality.h"
@@ -24,7 +24,10 @@ const Program k_program{
     .defaults = {.data = FLATLAND_EXAMPLE_DATA "/digits.csv", .out = "out/quickstart"}};
 
 void quickstart(const Options& options) {
-  Report report({.program = k_program.name, .device = options.device, .threads = options.threads, .seed = options.seed});
+  Report report({.program = k_program.name,
+                 .device = options.device,
+                 .threads = options.threads,
+                 .seed = options.seed});
 
   const Dataset digits = timed_stage(report, "reading " + options.data.string(), [&] {
     const Table table = read_csv(options.data);
@@ -83,4 +86,6 @@ void quickstart(const Options& options) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return run(k_program, argc, argv, quickstart); }
+int main(int argc, char** argv) {
+  return run(k_program, argc, argv, quickstart);
+}

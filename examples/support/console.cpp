@@ -19,6 +19,8 @@ void print_stage(const std::string& name, double seconds) {
   std::cout << name << ": " << text << std::endl;
 }
 
-void print_written(const std::filesystem::path& path) { std::cout << "wrote " << path.string() << std::endl; }
+void print_written(const std::filesystem::path& path) {
+  std::cout << "wrote " << path.string() << std::endl;
+}
 
 }  // namespace flatland::examples

@@ -18,7 +18,8 @@ LabelledImages read_mnist(const std::filesystem::path& folder) {
       return mnist;
     }
   }
-  detail::fail(folder.string(), ": has no train-images-idx3-ubyte[.gz]; get it with examples/get_data.sh mnist --to ",
+  detail::fail(folder.string(),
+               ": has no train-images-idx3-ubyte[.gz]; get it with examples/get_data.sh mnist --to ",
                folder.string(), ", or say where it is with --data");
 }
 

@@ -33,8 +33,8 @@ Quality unseen_quality(const LabelledPoints& train, const LabelledPoints& unseen
 }
 
 void show_quality(Report& report, const std::vector<Quality>& qualities) {
-  std::printf("\n%10s %8s %16s %12s %16s %12s\n", "", "items", "trustworthiness", "continuity", "10-NN accuracy",
-              "silhouette");
+  std::printf("\n%10s %8s %16s %12s %16s %12s\n", "", "items", "trustworthiness", "continuity",
+              "10-NN accuracy", "silhouette");
   for (const Quality& q : qualities) {
     std::printf("%10s %8lld %16.3f %12.3f %16.3f %12.3f\n", q.group.c_str(), static_cast<long long>(q.items),
                 q.trustworthiness, q.continuity, q.knn_accuracy, q.silhouette);

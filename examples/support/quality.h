@@ -25,7 +25,8 @@ struct Quality {
 };
 
 Quality train_quality(const LabelledPoints& train);
-Quality unseen_quality(const LabelledPoints& train, const LabelledPoints& unseen, std::string group = "unseen");
+Quality unseen_quality(const LabelledPoints& train, const LabelledPoints& unseen,
+                       std::string group = "unseen");
 
 // Puts each into the report under its group and prints them as one table.
 void show_quality(Report& report, const std::vector<Quality>& qualities);
