@@ -195,7 +195,7 @@ std::int64_t Table::column(std::string_view name) const {
 }
 
 Tensor Table::numbers(Dtype dtype) const {
-  return numbers_except({}, dtype);
+  return numbers_except(std::span<const std::string>(), dtype);
 }
 
 Tensor Table::numbers(std::span<const std::string> names, Dtype dtype) const {
