@@ -69,7 +69,8 @@ void parametric_tsne(const Options& options) {
                         .content = Scatter{.points = on_unseen.y, .labels = on_unseen.labels}},
                        {.title = "all, by the same map",
                         .note = std::to_string(mnist.size()) + " items",
-                        .content = Scatter{.points = everything, .labels = mnist["labels"]}}}},
+                        .content = Scatter{.points = everything, .labels = mnist["labels"]}}},
+            .same_scale = true},
            picture);
       return true;
     });

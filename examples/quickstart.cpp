@@ -71,7 +71,8 @@ void quickstart(const Options& options) {
                         .content = Scatter{.points = on_train.y, .labels = on_train.labels}},
                        {.title = "unseen",
                         .note = summary(qualities[1]),
-                        .content = Scatter{.points = on_unseen.y, .labels = on_unseen.labels}}}},
+                        .content = Scatter{.points = on_unseen.y, .labels = on_unseen.labels}}},
+            .same_scale = true},
            picture);
       return true;
     });
