@@ -6,6 +6,7 @@
 #include <flatland/dr/routines.h>
 #include <flatland/engine/pool.h>
 #include <flatland/kernels/isa.h>
+#include <flatland/kernels/parallel.h>
 #include <flatland/models/fully_connected_embedder.h>
 
 #include <cmath>
@@ -83,18 +84,20 @@ Step& step() {
   return shared;
 }
 
-// Runs a part with the given number of threads.
+// Runs a part on a team of the given number of threads, as a routine does.
 template <class Part>
 void timed(benchmark::State& state, Part part) {
   kernels::Exec exec(Device::cpu, static_cast<int>(state.range(0)));
   const ExecScope scope(exec);
-  Step& s = step();
-  s.select(0);
-  for (int i = 0; i < 20; ++i) part(s, i);
-  const std::uint64_t before = memory_use().system_allocations;
-  std::int64_t i = 0;
-  for (auto _ : state) part(s, i++);
-  state.counters["allocations"] = static_cast<double>(memory_use().system_allocations - before);
+  kernels::with_team(exec, [&] {
+    Step& s = step();
+    s.select(0);
+    for (int i = 0; i < 20; ++i) part(s, i);
+    const std::uint64_t before = memory_use().system_allocations;
+    std::int64_t i = 0;
+    for (auto _ : state) part(s, i++);
+    state.counters["allocations"] = static_cast<double>(memory_use().system_allocations - before);
+  });
 }
 
 void whole_step(benchmark::State& state) {

@@ -22,7 +22,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--build", default="build/release", help="build folder with the benchmark programs")
 parser.add_argument("--data", default="data/mnist", help="folder of MNIST's IDX files")
 parser.add_argument("--rounds", type=int, default=9)
-parser.add_argument("--threads", type=int, default=0, help="threads of ours; 0: all")
+parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help="threads of ours")
 parser.add_argument("--rival-threads", type=int, default=1, help="threads of the rivals: run with 1 and 2, quote the better")
 parser.add_argument("--only", default="", help="comma-separated: tsne_step, perplexity, knn")
 args = parser.parse_args()
@@ -46,14 +46,18 @@ except ImportError:
 N, K, BATCH = 5000, 90, 500
 
 
-def mnist(n):
+def images_file():
     for stem in ("train-images-idx3-ubyte.gz", "train-20000-images-idx3-ubyte.gz"):
         path = os.path.join(args.data, stem)
         if os.path.exists(path):
-            with gzip.open(path) as f:
-                raw = f.read(16 + n * 784)
-            return np.frombuffer(raw, np.uint8, offset=16).reshape(n, 784).astype(np.float32) / 255
+            return path
     sys.exit(f"{args.data}: no MNIST training images; get them with examples/get_data.sh mnist")
+
+
+def mnist(n):
+    with gzip.open(images_file()) as f:
+        raw = f.read(16 + n * 784)
+    return np.frombuffer(raw, np.uint8, offset=16).reshape(n, 784).astype(np.float32) / 255
 
 
 def milliseconds(work, repeats):
@@ -69,7 +73,9 @@ def ours(program, name):
     """Median milliseconds of a benchmark, in a process of its own."""
     command = [os.path.join(args.build, "bench", program), f"--benchmark_filter=^{name}", "--benchmark_format=json",
                "--benchmark_min_time=0.05", "--benchmark_repetitions=5"]
-    environment = dict(os.environ, FLATLAND_THREADS=str(args.threads))
+    if program == "bench_pairs":
+        command.append(f"--data={images_file()}")
+    environment = dict(os.environ)
     environment.pop("OMP_NUM_THREADS")
     out = subprocess.run(command, env=environment, capture_output=True, text=True)
     if out.returncode != 0:
@@ -168,10 +174,10 @@ def sklearn_knn(x):
 
 # name: (program, benchmark, [(rival, factory, repeats a round, needs ParaDime)])
 measures = {
-    "tsne_step": ("bench_step", "tsne_step", [("ParaDime", paradime_step, 5, True),
+    "tsne_step": ("bench_step", f"step/threads:{args.threads}/", [("ParaDime", paradime_step, 5, True),
                                               ("tuned PyTorch", tuned_step, 15, False)]),
-    "perplexity": ("bench_relations", "perplexity/5000/90", [("ParaDime", paradime_perplexity, 1, True)]),
-    "knn": ("bench_pairs", "knn/5000/784/91", [("scikit-learn", sklearn_knn, 1, False)]),
+    "perplexity": ("bench_relations", f"perplexity/90/{args.threads}/", [("ParaDime", paradime_perplexity, 1, True)]),
+    "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/", [("scikit-learn", sklearn_knn, 1, False)]),
 }
 
 x = mnist(N)

@@ -72,7 +72,8 @@ TEST_CASE_TEMPLATE("student_t is its formula at every size", T, float, double) {
 
 TEST_CASE_TEMPLATE("modified_cauchy is its formula at every size", T, float, double) {
   for (const std::int64_t n : k_sizes)
-    for (const auto& [a, b] : {std::array{1.58, 0.9}, std::array{0.4, 1.3}, std::array{1.0, 1.0}}) {
+    for (const auto& shape : {std::array{1.58, 0.9}, std::array{0.4, 1.3}, std::array{1.0, 1.0}}) {
+      const double a = shape[0], b = shape[1];
       INFO("n ", n, " a ", a, " b ", b);
       std::vector<T> dist = random_values<T>(n, 4, 0, 30);
       if (n > 0) dist[0] = 0;
