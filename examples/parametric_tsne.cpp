@@ -4,11 +4,9 @@
 #include "examples/support/mnist.h"
 #include "examples/support/options.h"
 #include "examples/support/quality.h"
+#include "examples/support/results.h"
 
-#include <flatland/dr/plot.h>
 #include <flatland/dr/routines.h>
-
-#include <iostream>
 
 using namespace flatland;
 using namespace flatland::examples;
@@ -57,30 +55,19 @@ void parametric_tsne(const Options& options) {
   });
   show_quality(report, qualities);
 
-  if (plot_available()) {
-    const auto picture = options.out / "mnist.png";
-    timed_stage(report, "drawing", [&] {
-      save({.title = "MNIST, parametric t-SNE",
-            .panels = {{.title = "train",
-                        .note = summary(qualities[0]),
-                        .content = Scatter{.points = on_train.y, .labels = on_train.labels}},
-                       {.title = "unseen",
-                        .note = summary(qualities[1]),
-                        .content = Scatter{.points = on_unseen.y, .labels = on_unseen.labels}},
-                       {.title = "all, by the same map",
-                        .note = std::to_string(mnist.size()) + " items",
-                        .content = Scatter{.points = everything, .labels = mnist["labels"]}}},
-            .same_scale = true},
-           picture);
-      return true;
-    });
-    report.file(picture);
-    print_written(picture);
-  } else {
-    std::cout << "no picture: this build has no Cairo (FLATLAND_PLOT)\n";
-  }
-  report.write(options.out / "report.json");
-  print_written(options.out / "report.json");
+  write_results(report, options,
+                {.title = "MNIST, parametric t-SNE",
+                 .panels = {{.title = "train",
+                             .note = summary(qualities[0]),
+                             .content = Scatter{.points = on_train.y, .labels = on_train.labels}},
+                            {.title = "unseen",
+                             .note = summary(qualities[1]),
+                             .content = Scatter{.points = on_unseen.y, .labels = on_unseen.labels}},
+                            {.title = "all, by the same map",
+                             .note = std::to_string(mnist.size()) + " items",
+                             .content = Scatter{.points = everything, .labels = mnist["labels"]}}},
+                 .same_scale = true},
+                "mnist.png");
 }
 
 }  // namespace

@@ -3,12 +3,10 @@
 #include "examples/support/console.h"
 #include "examples/support/options.h"
 #include "examples/support/quality.h"
+#include "examples/support/results.h"
 
-#include <flatland/dr/plot.h>
 #include <flatland/dr/readers.h>
 #include <flatland/dr/routines.h>
-
-#include <iostream>
 
 using namespace flatland;
 using namespace flatland::examples;
@@ -62,27 +60,16 @@ void quickstart(const Options& options) {
   });
   show_quality(report, qualities);
 
-  if (plot_available()) {
-    const auto picture = options.out / "digits.png";
-    timed_stage(report, "drawing", [&] {
-      save({.title = "Handwritten digits, parametric t-SNE",
-            .panels = {{.title = "train",
-                        .note = summary(qualities[0]),
-                        .content = Scatter{.points = on_train.y, .labels = on_train.labels}},
-                       {.title = "unseen",
-                        .note = summary(qualities[1]),
-                        .content = Scatter{.points = on_unseen.y, .labels = on_unseen.labels}}},
-            .same_scale = true},
-           picture);
-      return true;
-    });
-    report.file(picture);
-    print_written(picture);
-  } else {
-    std::cout << "no picture: this build has no Cairo (FLATLAND_PLOT)\n";
-  }
-  report.write(options.out / "report.json");
-  print_written(options.out / "report.json");
+  write_results(report, options,
+                {.title = "Handwritten digits, parametric t-SNE",
+                 .panels = {{.title = "train",
+                             .note = summary(qualities[0]),
+                             .content = Scatter{.points = on_train.y, .labels = on_train.labels}},
+                            {.title = "unseen",
+                             .note = summary(qualities[1]),
+                             .content = Scatter{.points = on_unseen.y, .labels = on_unseen.labels}}},
+                 .same_scale = true},
+                "digits.png");
 }
 
 }  // namespace

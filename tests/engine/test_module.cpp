@@ -6,25 +6,16 @@
 #include <vector>
 
 #include "tests/support/errors.h"
+#include "tests/support/parameter_names.h"
 #include "tests/support/random_tensor.h"
 
 using namespace flatland;
 using test::contains;
 using test::error_of;
 
-namespace {
-
-std::vector<std::string> names(const Module& module) {
-  std::vector<std::string> all;
-  for (const NamedTensor& p : module.parameters()) all.push_back(p.name);
-  return all;
-}
-
-}  // namespace
-
 TEST_CASE("a sequence of layers names its parameters") {
   Sequential net({5, 8, 4, 2}, activation::softplus);
-  CHECK(names(net) ==
+  CHECK(test::parameter_names(net) ==
         std::vector<std::string>{"0.weight", "0.bias", "1.weight", "1.bias", "2.weight", "2.bias"});
   CHECK(net.parameter_count() == 5 * 8 + 8 + 8 * 4 + 4 + 4 * 2 + 2);
   CHECK(net[0].weight.shape() == Shape{8, 5});

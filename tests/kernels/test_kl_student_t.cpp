@@ -40,18 +40,16 @@ Result reference(double alpha, const std::vector<double>& y, std::int64_t n, std
       slope[at(i, j)] = -(alpha + 1) / 2 * w[at(i, j)] / (alpha + d2);
       sum += w[at(i, j)];
     }
-  Result r{0, std::vector<double>(y.size(), 0)};
+  std::vector<double> q = w;
+  for (double& v : q) v /= sum;
+  Result r{kl_reference(p, q, n, k_eps), std::vector<double>(y.size(), 0)};
   double dq_q = 0;
   const auto dq = [&](std::int64_t i, std::int64_t j) {
-    return -p[at(i, j)] / (w[at(i, j)] / sum + k_eps) / static_cast<double>(n);
+    return -p[at(i, j)] / (q[at(i, j)] + k_eps) / static_cast<double>(n);
   };
   for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < n; ++j) {
-      if (i == j) continue;
-      const double q = w[at(i, j)] / sum;
-      r.loss += p[at(i, j)] * (std::log(p[at(i, j)] + k_eps) - std::log(q + k_eps)) / static_cast<double>(n);
-      dq_q += dq(i, j) * q;
-    }
+    for (std::int64_t j = 0; j < n; ++j)
+      if (i != j) dq_q += dq(i, j) * q[at(i, j)];
   for (std::int64_t i = 0; i < n; ++i)
     for (std::int64_t j = 0; j < n; ++j)
       for (std::int64_t c = 0; i != j && c < d; ++c)

@@ -1,5 +1,4 @@
 #include <doctest/doctest.h>
-#include <flatland/kernels/vecmath.h>
 #include <tests/support/ulps.h>
 #include <tests/support/vecmath_levels.h>
 
@@ -67,34 +66,11 @@ void check(const Case& c, const std::string& level, const std::vector<T>& x, con
 }
 
 template <class T>
-T scalar_value(Function function, T x) {
-  switch (function) {
-    case Function::exp:
-      return kernels::exp(x);
-    case Function::expm1:
-      return kernels::expm1(x);
-    case Function::log:
-      return kernels::log(x);
-    case Function::log1p:
-      return kernels::log1p(x);
-    case Function::softplus:
-      return kernels::softplus(x);
-    case Function::sigmoid:
-      return kernels::sigmoid(x);
-    case Function::tanh:
-      return kernels::tanh(x);
-    case Function::sqrt:
-      break;
-  }
-  return kernels::sqrt(x);
-}
-
-template <class T>
 void check_all() {
   const std::vector<T> x = inputs<T>();
   std::vector<T> y(x.size());
   for (const Case& c : k_cases) {
-    for (std::size_t i = 0; i < x.size(); ++i) y[i] = scalar_value(c.function, x[i]);
+    for (std::size_t i = 0; i < x.size(); ++i) y[i] = test::value(c.function, x[i]);
     check(c, "scalar", x, y);
     kernels::with_isa([&](auto isa) {
       test::apply_function<isa, T>(c.function, x.data(), y.data(), static_cast<std::int64_t>(x.size()));

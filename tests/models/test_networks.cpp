@@ -6,25 +6,17 @@
 #include <vector>
 
 #include "tests/support/errors.h"
+#include "tests/support/parameter_names.h"
 
 using namespace flatland;
 using test::contains;
 using test::error_of;
 
-namespace {
-
-std::vector<std::string> names(const Module& module) {
-  std::vector<std::string> all;
-  for (const NamedTensor& p : module.parameters()) all.push_back(p.name);
-  return all;
-}
-
-}  // namespace
-
 TEST_CASE("the fully connected embedder has ParaDime's layers and names") {
   const FullyConnectedEmbedder model({.in_dim = 784});
-  CHECK(names(model) == std::vector<std::string>{"layers.0.weight", "layers.0.bias", "layers.1.weight",
-                                                 "layers.1.bias", "layers.2.weight", "layers.2.bias"});
+  CHECK(test::parameter_names(model) == std::vector<std::string>{"layers.0.weight", "layers.0.bias",
+                                                                 "layers.1.weight", "layers.1.bias",
+                                                                 "layers.2.weight", "layers.2.bias"});
   CHECK(model.parameter_count() == 784 * 100 + 100 + 100 * 50 + 50 + 50 * 2 + 2);
   CHECK(model.in_dim() == 784);
   const Tensor x = Tensor::ones({3, 784});
@@ -48,9 +40,10 @@ TEST_CASE("every parameter starts from its own draws") {
 
 TEST_CASE("the hybrid shares its trunk between embedding and classes") {
   HybridEmbedder model({.in_dim = 12, .n_classes = 10, .hidden_dims = {9, 5}});
-  CHECK(names(model) == std::vector<std::string>{"layers.0.weight", "layers.0.bias", "layers.1.weight",
-                                                 "layers.1.bias", "emb_layer.weight", "emb_layer.bias",
-                                                 "class_layer.weight", "class_layer.bias"});
+  CHECK(test::parameter_names(model) == std::vector<std::string>{"layers.0.weight", "layers.0.bias",
+                                                                 "layers.1.weight", "layers.1.bias",
+                                                                 "emb_layer.weight", "emb_layer.bias",
+                                                                 "class_layer.weight", "class_layer.bias"});
   const Tensor x = Tensor::ones({3, 12});
   CHECK(model.embed(x).shape() == Shape{3, 2});
   CHECK(model.classify(x).shape() == Shape{3, 10});

@@ -107,4 +107,16 @@ void check_threads(F&& result) {
   }
 }
 
+// mean over rows of sum over j != i of p (log(p + eps) - log(q + eps)), for (n, n) matrices.
+inline double kl_reference(const std::vector<double>& p, const std::vector<double>& q, std::int64_t n,
+                           double eps) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i)
+    for (std::int64_t j = 0; j < n; ++j) {
+      const auto at = static_cast<std::size_t>(i * n + j);
+      if (i != j) sum += p[at] * (std::log(p[at] + eps) - std::log(q[at] + eps));
+    }
+  return n > 0 ? sum / static_cast<double>(n) : 0;
+}
+
 }  // namespace flatland::test

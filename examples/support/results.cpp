@@ -1,0 +1,25 @@
+#include "examples/support/results.h"
+
+#include "examples/support/console.h"
+
+#include <iostream>
+
+namespace flatland::examples {
+
+void write_results(Report& report, const Options& options, const Figure& figure, const std::string& picture) {
+  if (plot_available()) {
+    const auto path = options.out / picture;
+    timed_stage(report, "drawing", [&] {
+      save(figure, path);
+      return true;
+    });
+    report.file(path);
+    print_written(path);
+  } else {
+    std::cout << "no picture: this build has no Cairo (FLATLAND_PLOT)\n";
+  }
+  report.write(options.out / "report.json");
+  print_written(options.out / "report.json");
+}
+
+}  // namespace flatland::examples

@@ -1,0 +1,17 @@
+// What an example leaves behind.
+#pragma once
+
+#include "examples/support/options.h"
+
+#include <flatland/dr/plot.h>
+#include <flatland/dr/report.h>
+
+#include <string>
+
+namespace flatland::examples {
+
+// Draws the figure as `picture` in the folder of --out, or says that this build cannot; then writes
+// report.json there.
+void write_results(Report& report, const Options& options, const Figure& figure, const std::string& picture);
+
+}  // namespace flatland::examples
