@@ -9,7 +9,7 @@ usage: setup.sh [--minimal] [--tests] [--bench] [--sanitizers] [--check]
   --minimal      without zlib and Cairo
   --tests        also doctest
   --bench        also Google Benchmark
-  --sanitizers   also clang and its OpenMP, for the tsan preset, and clang-format
+  --sanitizers   also clang and its OpenMP, for the tsan preset, clang-format and ccache
   --check        installs nothing; lists what is missing and fails when something is
 TEXT
 }
@@ -83,6 +83,7 @@ if [ $sanitizers = yes ]; then
   want clang have clang++
   want libomp-dev
   want clang-format have clang-format
+  want ccache have ccache
 fi
 
 if [ ${#wanted[@]} -gt 0 ]; then
