@@ -7,7 +7,7 @@ usage() {
 usage: setup.sh [--minimal] [--tests] [--bench] [--sanitizers] [--check]
   (nothing)      compiler, CMake, Ninja, Eigen, Spectra, zlib, Cairo: library, examples, pictures
   --minimal      without zlib and Cairo
-  --tests        also doctest
+  --tests        also doctest, and Boost.Context for the tests of CUDA kernels without a GPU
   --bench        also Google Benchmark
   --sanitizers   also clang and its OpenMP, for the tsan preset, clang-format and ccache
   --check        installs nothing; lists what is missing and fails when something is
@@ -46,10 +46,10 @@ if ! have apt-get || ! have dpkg-query; then
 setup.sh installs packages on Debian and Ubuntu only. Here, install these yourself, then run the cmake command:
   needed     a C++20 compiler (gcc 12, clang 14 or newer), CMake 3.25, Ninja, Eigen 3.4, Spectra 1.0
   optional   OpenMP (threads), zlib (.gz files), Cairo and pkg-config (pictures)
-  tests      doctest; Google Benchmark for the benchmarks
+  tests      doctest, Boost.Context; Google Benchmark for the benchmarks
 Fedora    sudo dnf install gcc-c++ cmake ninja-build eigen3-devel zlib-devel cairo-devel pkgconf-pkg-config \
-            doctest-devel google-benchmark-devel
-Arch      sudo pacman -S --needed base-devel cmake ninja eigen zlib cairo pkgconf doctest benchmark
+            doctest-devel boost-devel google-benchmark-devel
+Arch      sudo pacman -S --needed base-devel cmake ninja eigen zlib cairo pkgconf doctest boost benchmark
 Homebrew  brew install cmake ninja eigen spectra libomp cairo pkgconf doctest google-benchmark
 Spectra is header-only; where the system has no package of it, install its sources with CMake
 (https://spectralib.org) and pass -DCMAKE_PREFIX_PATH=<where it is>.
@@ -77,7 +77,10 @@ if [ $minimal = no ]; then
   want libcairo2-dev
   want pkg-config have pkg-config
 fi
-if [ $tests = yes ]; then want doctest-dev; fi
+if [ $tests = yes ]; then
+  want doctest-dev
+  want libboost-context-dev
+fi
 if [ $bench = yes ]; then want libbenchmark-dev; fi
 if [ $sanitizers = yes ]; then
   want clang have clang++

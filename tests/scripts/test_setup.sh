@@ -39,17 +39,17 @@ INSTALLED="libeigen3-dev libspectra-dev" run --minimal || fail "--minimal"
 [ ! -e apt ] || fail "--minimal wants more than it needs"
 rm bin/c++ bin/ninja
 INSTALLED=$all run --tests --bench || fail "--tests --bench"
-grep -q 'g++ ninja-build doctest-dev libbenchmark-dev$' apt || fail "$(cat apt)"
+grep -q 'g++ ninja-build doctest-dev libboost-context-dev libbenchmark-dev$' apt || fail "$(cat apt)"
 rm apt
 stub c++ <<< 'exit 0'
 stub ninja <<< 'exit 0'
 
-if INSTALLED=$all run --tests --check; then fail "--check passes although doctest is missing"; fi
-grep -q 'missing: doctest-dev$' log || fail "--check does not say what is missing"
+if INSTALLED=$all run --tests --check; then fail "--check passes although doctest and Boost.Context are missing"; fi
+grep -q 'missing: doctest-dev libboost-context-dev$' log || fail "--check does not say what is missing"
 [ ! -e apt ] || fail "--check installed something"
 
 if INSTALLED=$all UID_IS=1000 run --tests; then fail "installed without the right to"; fi
-grep -q 'ask somebody who is to run: apt-get install doctest-dev$' log || fail "does not say what to install"
+grep -q 'ask somebody who is to run: apt-get install doctest-dev libboost-context-dev$' log || fail "does not say what to install"
 stub sudo <<< 'echo sudo >> apt; "$@"'
 INSTALLED=$all UID_IS=1000 run --tests || fail "through sudo"
 grep -qx sudo apt || fail "did not use sudo"

@@ -1,0 +1,83 @@
+#include "fiber.h"
+
+#include <sys/mman.h>
+#include <boost/context/detail/fcontext.hpp>
+
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CUDA_ON_CPU_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CUDA_ON_CPU_ASAN 1
+#endif
+#endif
+
+#ifdef CUDA_ON_CPU_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#else
+namespace {
+void __sanitizer_start_switch_fiber(void**, const void*, std::size_t) {}
+void __sanitizer_finish_switch_fiber(void*, const void**, std::size_t*) {}
+void __asan_unpoison_memory_region(const void*, std::size_t) {}
+}  // namespace
+#endif
+
+namespace cuda_on_cpu {
+
+namespace context = boost::context::detail;
+
+namespace {
+constexpr std::size_t k_guard_bytes = 4096;
+// Only the pages that a kernel touches cost memory.
+constexpr std::size_t k_stack_bytes = std::size_t{256} << 10;
+
+std::byte* stack_of(void* memory) {
+  return static_cast<std::byte*>(memory) + k_guard_bytes;
+}
+}  // namespace
+
+Fiber::Fiber(void (*entry)()) : entry_(entry) {
+  memory_ = mmap(nullptr, k_guard_bytes + k_stack_bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory_ == MAP_FAILED) throw std::bad_alloc();
+  mprotect(memory_, k_guard_bytes, PROT_NONE);
+  restart();
+}
+
+Fiber::~Fiber() {
+  __asan_unpoison_memory_region(stack_of(memory_), k_stack_bytes);
+  munmap(memory_, k_guard_bytes + k_stack_bytes);
+}
+
+void Fiber::restart() {
+  __asan_unpoison_memory_region(stack_of(memory_), k_stack_bytes);
+  own_fake_ = nullptr;
+  own_ =
+      context::make_fcontext(stack_of(memory_) + k_stack_bytes, k_stack_bytes, [](context::transfer_t from) {
+        Fiber& self = *static_cast<Fiber*>(from.data);
+        self.host_ = from.fctx;
+        __sanitizer_finish_switch_fiber(nullptr, &self.host_stack_, &self.host_stack_bytes_);
+        self.entry_();
+      });
+}
+
+void Fiber::resume() {
+  __sanitizer_start_switch_fiber(&host_fake_, stack_of(memory_), k_stack_bytes);
+  own_ = context::jump_fcontext(own_, this).fctx;
+  __sanitizer_finish_switch_fiber(host_fake_, nullptr, nullptr);
+}
+
+void Fiber::suspend() {
+  __sanitizer_start_switch_fiber(&own_fake_, host_stack_, host_stack_bytes_);
+  host_ = context::jump_fcontext(host_, nullptr).fctx;
+  __sanitizer_finish_switch_fiber(own_fake_, &host_stack_, &host_stack_bytes_);
+}
+
+bool Fiber::overflowed_at(const void* p) const {
+  const std::byte* guard = static_cast<std::byte*>(memory_);
+  return p >= guard && p < guard + k_guard_bytes;
+}
+
+}  // namespace cuda_on_cpu
