@@ -25,6 +25,7 @@ class Fiber {
   void* own_ = nullptr;   // context to resume
   void* host_ = nullptr;  // context to go back to
   void (*entry_)();
+  std::size_t stack_bytes_;
   // What the address sanitizer keeps for the stack that is left.
   void *own_fake_ = nullptr, *host_fake_ = nullptr;
   const void* host_stack_ = nullptr;

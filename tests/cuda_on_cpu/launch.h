@@ -50,6 +50,20 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t sh
   require_success(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 }
 
+// Another order of blocks and threads for a while.
+class WithOrder {
+ public:
+  explicit WithOrder(cuda_on_cpu::Order order) : usual_(cuda_on_cpu::order()) {
+    cuda_on_cpu::set_order(order);
+  }
+  ~WithOrder() { cuda_on_cpu::set_order(usual_); }
+  WithOrder(const WithOrder&) = delete;
+  WithOrder& operator=(const WithOrder&) = delete;
+
+ private:
+  cuda_on_cpu::Order usual_;
+};
+
 // What the layer says of it, or "no error".
 template <class F>
 std::string fault_of(F f) {

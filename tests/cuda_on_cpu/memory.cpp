@@ -73,7 +73,9 @@ class DeviceMemory {
   }
 
   void open() {
-    if (open_++ == 0 && protect_) set_access(true);
+    if (open_++ > 0) return;
+    watch_faults();
+    if (protect_) set_access(true);
   }
   void close() {
     if (--open_ == 0 && protect_) set_access(false);

@@ -15,6 +15,9 @@ class DeviceAccess {
   DeviceAccess& operator=(const DeviceAccess&) = delete;
 };
 
+// From now on a fault in device memory or on a thread's stack says what it is.
+void watch_faults();
+
 void* allocate_device(std::size_t bytes);  // nullptr where there is no room
 bool free_device(void* p);                 // false where p is no block
 void* allocate_pinned(std::size_t bytes);

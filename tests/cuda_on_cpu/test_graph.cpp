@@ -1,0 +1,162 @@
+// Streams, events, captures, replays.
+#include "launch.h"
+
+#include <cublas_v2.h>
+#include <doctest/doctest.h>
+#include <tests/support/errors.h>
+
+namespace flatland::test {
+
+namespace {
+
+__global__ void add_kernel(const float* x, float* y, float by, int n) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < n) y[i] = x[i] + by;
+}
+__global__ void index_kernel(const int* where, float* y) {
+  y[*where] = 1;
+}
+
+cudaError_t launch_on(cudaStream_t stream, const float* x, float* y, float by, int n) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = 1;
+  config.blockDim = 32;
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, add_kernel, x, y, by, n);
+}
+
+struct Stream {
+  cudaStream_t stream = nullptr;
+  Stream() { require_success(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)); }
+  ~Stream() { cudaStreamDestroy(stream); }
+  Stream(const Stream&) = delete;
+  operator cudaStream_t() const { return stream; }
+};
+
+}  // namespace
+
+TEST_CASE("a captured graph runs with the values of its replay") {
+  const Stream stream;
+  const DeviceVector<float> x(std::vector<float>{1, 2, 3}), y(3), z(std::vector<float>{9, 9, 9});
+  std::vector<float> result(3, -1);
+  require_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  cudaStreamCaptureStatus status{};
+  require_success(cudaStreamIsCapturing(stream, &status));
+  CHECK(status == cudaStreamCaptureStatusActive);
+  {
+    // The arguments are taken by value.
+    float by = 10;
+    require_success(launch_on(stream, x.data(), y.data(), by, 3));
+    by = 0;
+    require_success(launch_on(stream, y.data(), y.data(), 100, 2));
+  }
+  require_success(cudaMemsetAsync(z.data(), 0, sizeof(float), stream));
+  require_success(
+      cudaMemcpyAsync(result.data(), y.data(), 3 * sizeof(float), cudaMemcpyDeviceToHost, stream));
+  cudaGraph_t graph = nullptr;
+  require_success(cudaStreamEndCapture(stream, &graph));
+  CHECK(result == std::vector<float>{-1, -1, -1});
+
+  std::size_t count = 0;
+  require_success(cudaGraphGetNodes(graph, nullptr, &count));
+  REQUIRE(count == 4);
+  std::vector<cudaGraphNode_t> nodes(count);
+  require_success(cudaGraphGetNodes(graph, nodes.data(), &count));
+  std::vector<cudaGraphNodeType> types(count);
+  for (std::size_t i = 0; i < count; ++i) require_success(cudaGraphNodeGetType(nodes[i], &types[i]));
+  CHECK(types == std::vector<cudaGraphNodeType>{cudaGraphNodeTypeKernel, cudaGraphNodeTypeKernel,
+                                                cudaGraphNodeTypeMemset, cudaGraphNodeTypeMemcpy});
+
+  cudaGraphExec_t exec = nullptr;
+  require_success(cudaGraphInstantiate(&exec, graph, 0));
+  require_success(cudaGraphDestroy(graph));
+  const std::int64_t launches = cuda_on_cpu::counts().launches,
+                     replays = cuda_on_cpu::counts().graph_launches;
+  require_success(cudaGraphLaunch(exec, stream));
+  require_success(cudaStreamSynchronize(stream));
+  CHECK(result == std::vector<float>{111, 112, 13});
+  CHECK(z.host() == std::vector<float>{0, 9, 9});
+  x.set({5, 6, 7});
+  require_success(cudaGraphLaunch(exec, stream));
+  CHECK(result == std::vector<float>{115, 116, 17});
+  CHECK(cuda_on_cpu::counts().launches == launches + 4);
+  CHECK(cuda_on_cpu::counts().graph_launches == replays + 2);
+  require_success(cudaGraphExecDestroy(exec));
+  CHECK(cudaGraphLaunch(exec, stream) == cudaErrorInvalidResourceHandle);
+  cudaGetLastError();
+}
+
+TEST_CASE("what a capture does not allow") {
+  const Stream stream, other;
+  const DeviceVector<float> x(3);
+  cudaGraph_t graph = nullptr;
+  void* p = nullptr;
+  const auto refused = [&](auto call, cudaError_t expected) {
+    require_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    CHECK(call() == expected);
+    CHECK(launch_on(stream, x.data(), x.data(), 1, 3) == cudaErrorStreamCaptureInvalidated);
+    CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorStreamCaptureInvalidated);
+    CHECK(graph == nullptr);
+    cudaGetLastError();
+  };
+  refused([&] { return cudaMalloc(&p, 4); }, cudaErrorStreamCaptureUnsupported);
+  refused([&] { return cudaFree(x.data()); }, cudaErrorStreamCaptureUnsupported);
+  refused([&] { return cudaStreamSynchronize(stream); }, cudaErrorStreamCaptureUnsupported);
+  refused([&] { return cudaDeviceSynchronize(); }, cudaErrorStreamCaptureUnsupported);
+  refused([&] { return cudaMemset(x.data(), 0, 4); }, cudaErrorStreamCaptureImplicit);
+  refused([&] { return launch_on(nullptr, x.data(), x.data(), 1, 3); }, cudaErrorStreamCaptureImplicit);
+
+  CHECK(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeGlobal) == cudaErrorStreamCaptureUnsupported);
+  CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorInvalidValue);
+  // Another stream goes on as usual.
+  require_success(cudaMemset(x.data(), 0, 3 * sizeof(float)));
+  require_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  CHECK(launch_on(other, x.data(), x.data(), 1, 3) == cudaSuccess);
+  require_success(cudaStreamEndCapture(stream, &graph));
+  CHECK(x.host() == std::vector<float>{1, 1, 1});
+  require_success(cudaGraphDestroy(graph));
+  cudaGetLastError();
+}
+
+TEST_CASE("a mistake in a replay is an error of the replay") {
+  const Stream stream;
+  const DeviceVector<int> where(std::vector<int>{2});
+  const DeviceVector<float> y(3);
+  require_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  cudaLaunchConfig_t config{};
+  config.stream = stream;
+  require_success(cudaLaunchKernelEx(&config, index_kernel, where.data(), y.data()));
+  cudaGraph_t graph = nullptr;
+  require_success(cudaStreamEndCapture(stream, &graph));
+  cudaGraphExec_t exec = nullptr;
+  require_success(cudaGraphInstantiate(&exec, graph, 0));
+  CHECK(fault_of([&] { cudaGraphLaunch(exec, stream); }) == "no error");
+  where.set({4});
+  CHECK(contains(fault_of([&] { cudaGraphLaunch(exec, stream); }),
+                 "index_kernel wrote 4 bytes behind the end of a block of 12 bytes"));
+  require_success(cudaGraphExecDestroy(exec));
+  require_success(cudaGraphDestroy(graph));
+}
+
+TEST_CASE("events") {
+  const Stream stream;
+  cudaEvent_t start = nullptr, end = nullptr;
+  require_success(cudaEventCreate(&start));
+  require_success(cudaEventCreateWithFlags(&end, cudaEventDefault));
+  float milliseconds = -1;
+  CHECK(cudaEventElapsedTime(&milliseconds, start, end) == cudaErrorInvalidResourceHandle);
+  require_success(cudaEventRecord(start, stream));
+  const DeviceVector<float> x(std::vector<float>(32, 1));
+  for (int i = 0; i < 10; ++i) require_success(launch_on(stream, x.data(), x.data(), 1, 32));
+  require_success(cudaEventRecord(end, stream));
+  require_success(cudaEventSynchronize(end));
+  require_success(cudaStreamWaitEvent(stream, end));
+  require_success(cudaEventElapsedTime(&milliseconds, start, end));
+  CHECK(milliseconds > 0);
+  require_success(cudaEventDestroy(start));
+  require_success(cudaEventDestroy(end));
+  CHECK(cudaEventRecord(start, stream) == cudaErrorInvalidResourceHandle);
+  cudaGetLastError();
+}
+
+}  // namespace flatland::test
