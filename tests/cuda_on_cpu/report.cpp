@@ -37,8 +37,8 @@ std::vector<int> bits_of(unsigned lanes, int offset = 0) {
 }
 
 std::string line_of(const Where& where) {
-  const std::string file = where.file_name();
-  return file.substr(file.find_last_of('/') + 1) + ":" + std::to_string(where.line());
+  const std::string file = where.file;
+  return file.substr(file.find_last_of('/') + 1) + ":" + std::to_string(where.line);
 }
 
 const char* name_of(Barrier kind) {

@@ -195,9 +195,9 @@ int Scheduler::block_barrier(Barrier kind, bool predicate, const Where& where) {
   } else {
     const int first = at_barrier_.front();
     const Where& other = threads_[static_cast<std::size_t>(first)].where;
-    if (other.line() != where.line() || std::strcmp(other.file_name(), where.file_name()) != 0)
-      fail("waits at another barrier (line " + std::to_string(where.line()) + ") than " + thread_name(first) +
-           " (line " + std::to_string(other.line()) + "); all threads of a block must reach the same one");
+    if (other.line != where.line || std::strcmp(other.file, where.file) != 0)
+      fail("waits at another barrier (line " + std::to_string(where.line) + ") than " + thread_name(first) +
+           " (line " + std::to_string(other.line) + "); all threads of a block must reach the same one");
   }
   threads_[static_cast<std::size_t>(current_)].where = where;
   at_barrier_.push_back(current_);
@@ -284,7 +284,7 @@ void Scheduler::exchange(int w, const Group& group) {
     if (shuffles && (source > 31 || (group.arrived >> source & 1) == 0)) {
       current_ = 32 * w + std::countr_zero(rest);
       fail("shuffles from lane " + std::to_string(thread.source) + ", which does not take part (line " +
-           std::to_string(thread.where.line()) + "); the value is undefined");
+           std::to_string(thread.where.line) + "); the value is undefined");
     }
     thread.value = shuffles ? given[source] : votes;
   }

@@ -6,9 +6,10 @@
 #include <elf.h>
 #include <link.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <sstream>
 
@@ -18,8 +19,13 @@ namespace {
 
 // The mangled name of the function at `offset` in an ELF file; empty where there is none.
 std::string find_symbol(const std::string& path, std::uintptr_t offset) {
-  std::ifstream in(path, std::ios::binary);
-  const std::string file((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  static std::map<std::string, std::string> files;
+  std::string& file = files[path];
+  if (file.empty()) {
+    std::ifstream in(path, std::ios::binary | std::ios::ate);
+    file.resize(static_cast<std::size_t>(std::max<std::streamoff>(in.tellg(), 0)));
+    in.seekg(0).read(file.data(), static_cast<std::streamsize>(file.size()));
+  }
   if (file.size() < sizeof(ElfW(Ehdr)) || file.compare(0, SELFMAG, ELFMAG) != 0) return {};
   const auto at = [&]<class T>(T, std::size_t position) {
     T value{};

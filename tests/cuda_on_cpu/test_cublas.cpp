@@ -62,8 +62,8 @@ struct Shape {
 
 TEST_CASE_TEMPLATE("a product is that of the double loop", T, float, double) {
   const Blas blas;
-  for (const auto& [m, n, k] :
-       {Shape{1, 1, 1}, {3, 2, 4}, {7, 5, 1}, {1, 9, 33}, {16, 16, 16}, {31, 17, 100}}) {
+  for (const Shape& shape : {Shape{1, 1, 1}, {3, 2, 4}, {7, 5, 1}, {1, 9, 33}, {16, 16, 16}, {31, 17, 100}}) {
+    const int m = shape.m, n = shape.n, k = shape.k;
     for (const auto op_a : {CUBLAS_OP_N, CUBLAS_OP_T}) {
       for (const auto op_b : {CUBLAS_OP_N, CUBLAS_OP_T}) {
         for (const T beta : {T{0}, T{1}, T{-0.5}}) {

@@ -247,7 +247,7 @@ TEST_CASE_TEMPLATE("integer atomics", T, int, unsigned, unsigned long long) {
     CHECK(sum.host() == std::vector<T>{static_cast<T>(n * (n - 1) / 2), static_cast<T>(n)});
     CHECK(low.host().front() == 0);
     CHECK(high.host().front() == static_cast<T>(n - 1));
-    CHECK(bits.host().front() == (T{1} << (std::min(n, 31) - 1) << 1) - 1);
+    CHECK(bits.host().front() == static_cast<T>((2ull << (std::min(n, 31) - 1)) - 1));
     std::vector<T> all = order.host();
     std::sort(all.begin(), all.end());
     for (std::size_t i = 0; i < all.size(); ++i) CHECK(all[i] == static_cast<T>(i));

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <cstring>
-#include <source_location>
 #include <type_traits>
 
 // Of the thread that runs now.
@@ -15,7 +14,13 @@ inline constexpr int warpSize = 32;
 
 namespace cuda_on_cpu {
 
-using Where = std::source_location;
+// Where in the sources a call stands (clang 14 has no std::source_location).
+struct Where {
+  const char* file;
+  int line;
+  constexpr Where(const char* file = __builtin_FILE(), int line = __builtin_LINE())
+      : file(file), line(line) {}
+};
 
 enum class Barrier { plain, any, all, count };
 enum class WarpOp { sync, ballot, any, all, shfl, shfl_up, shfl_down, shfl_xor };
@@ -46,48 +51,43 @@ T shuffle(WarpOp op, unsigned mask, T value, int source, const Where& where) {
 
 }  // namespace cuda_on_cpu
 
-inline void __syncthreads(const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+inline void __syncthreads(const cuda_on_cpu::Where& where = {}) {
   cuda_on_cpu::block_barrier(cuda_on_cpu::Barrier::plain, false, where);
 }
-inline int __syncthreads_or(int predicate, const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+inline int __syncthreads_or(int predicate, const cuda_on_cpu::Where& where = {}) {
   return cuda_on_cpu::block_barrier(cuda_on_cpu::Barrier::any, predicate != 0, where);
 }
-inline int __syncthreads_and(int predicate, const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+inline int __syncthreads_and(int predicate, const cuda_on_cpu::Where& where = {}) {
   return cuda_on_cpu::block_barrier(cuda_on_cpu::Barrier::all, predicate != 0, where);
 }
-inline int __syncthreads_count(int predicate,
-                               const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+inline int __syncthreads_count(int predicate, const cuda_on_cpu::Where& where = {}) {
   return cuda_on_cpu::block_barrier(cuda_on_cpu::Barrier::count, predicate != 0, where);
 }
 
-inline void __syncwarp(unsigned mask = 0xffffffffu,
-                       const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+inline void __syncwarp(unsigned mask = 0xffffffffu, const cuda_on_cpu::Where& where = {}) {
   cuda_on_cpu::warp_wait(cuda_on_cpu::WarpOp::sync, mask, 0, 0, where);
 }
-inline unsigned __ballot_sync(unsigned mask, int predicate,
-                              const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+inline unsigned __ballot_sync(unsigned mask, int predicate, const cuda_on_cpu::Where& where = {}) {
   return static_cast<unsigned>(
       cuda_on_cpu::warp_wait(cuda_on_cpu::WarpOp::ballot, mask, predicate != 0, 0, where));
 }
-inline int __any_sync(unsigned mask, int predicate,
-                      const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+inline int __any_sync(unsigned mask, int predicate, const cuda_on_cpu::Where& where = {}) {
   return cuda_on_cpu::warp_wait(cuda_on_cpu::WarpOp::any, mask, predicate != 0, 0, where) != 0;
 }
-inline int __all_sync(unsigned mask, int predicate,
-                      const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+inline int __all_sync(unsigned mask, int predicate, const cuda_on_cpu::Where& where = {}) {
   return cuda_on_cpu::warp_wait(cuda_on_cpu::WarpOp::all, mask, predicate == 0, 0, where) == 0;
 }
 
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = warpSize,
-              const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+              const cuda_on_cpu::Where& where = {}) {
   const auto group = cuda_on_cpu::segment(cuda_on_cpu::WarpOp::shfl, width, where);
   const int from = group.first + (source & (width - 1));
   return cuda_on_cpu::shuffle(cuda_on_cpu::WarpOp::shfl, mask, value, from, where);
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = warpSize,
-                 const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+                 const cuda_on_cpu::Where& where = {}) {
   const auto group = cuda_on_cpu::segment(cuda_on_cpu::WarpOp::shfl_up, width, where);
   const int from = group.lane - static_cast<int>(delta);
   return cuda_on_cpu::shuffle(cuda_on_cpu::WarpOp::shfl_up, mask, value,
@@ -95,7 +95,7 @@ T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = warpSize,
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize,
-                   const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+                   const cuda_on_cpu::Where& where = {}) {
   const auto group = cuda_on_cpu::segment(cuda_on_cpu::WarpOp::shfl_down, width, where);
   const int from = group.lane + static_cast<int>(delta);
   return cuda_on_cpu::shuffle(cuda_on_cpu::WarpOp::shfl_down, mask, value,
@@ -103,7 +103,7 @@ T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize,
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = warpSize,
-                  const cuda_on_cpu::Where& where = cuda_on_cpu::Where::current()) {
+                  const cuda_on_cpu::Where& where = {}) {
   const auto group = cuda_on_cpu::segment(cuda_on_cpu::WarpOp::shfl_xor, width, where);
   const int from = group.lane ^ lanes;
   return cuda_on_cpu::shuffle(cuda_on_cpu::WarpOp::shfl_xor, mask, value,
