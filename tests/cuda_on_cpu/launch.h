@@ -64,11 +64,12 @@ class WithOrder {
   cuda_on_cpu::Order usual_;
 };
 
-// What the layer says of it, or "no error".
+// What the layer says of it, at the latest when it is waited for, or "no error".
 template <class F>
 std::string fault_of(F f) {
   try {
     f();
+    cudaDeviceSynchronize();
   } catch (const cuda_on_cpu::Error& error) {
     return error.what();
   }

@@ -28,7 +28,7 @@ constexpr std::uint32_t k_guard_word = 0xfff5a5a5u;
 class DeviceMemory {
  public:
   static DeviceMemory& instance() {
-    static DeviceMemory memory;
+    static auto& memory = *new DeviceMemory;  // other static objects may still free
     return memory;
   }
 
@@ -151,7 +151,7 @@ class DeviceMemory {
   Blocks blocks_;
 };
 
-std::map<const std::byte*, std::size_t> pinned;
+auto& pinned = *new std::map<const std::byte*, std::size_t>;
 
 std::string describe(const DeviceMemory::Blocks::value_type& block) {
   std::ostringstream text;

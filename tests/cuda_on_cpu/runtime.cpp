@@ -26,7 +26,7 @@ namespace {
 cudaError_t last_error = cudaSuccess;
 int devices = 1;
 // Kernels whose limit of dynamic shared memory was raised.
-std::map<const void*, std::size_t> shared_limits;
+auto& shared_limits = *new std::map<const void*, std::size_t>;
 
 cudaError_t check(const Launch& launch) {
   const dim3 grid = launch.grid, block = launch.block;
@@ -219,6 +219,7 @@ cudaError_t cudaMalloc(void** p, std::size_t bytes) {
 }
 cudaError_t cudaFree(void* p) {
   if (const cudaError_t error = refuse_in_capture(); error != cudaSuccess) return error;
+  finish_work();
   return p == nullptr || free_device(p) ? cudaSuccess : report(cudaErrorInvalidValue);
 }
 cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
@@ -229,6 +230,7 @@ cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
 }
 cudaError_t cudaFreeHost(void* p) {
   if (const cudaError_t error = refuse_in_capture(); error != cudaSuccess) return error;
+  finish_work();
   return p == nullptr || free_pinned(p) ? cudaSuccess : report(cudaErrorInvalidValue);
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
@@ -276,7 +278,18 @@ struct Copy {
 cudaError_t copy(const Copy& copy, cudaStream_t stream) {
   if (copy.height > 1 && (copy.width > copy.to_pitch || copy.width > copy.from_pitch))
     return report(cudaErrorInvalidValue);
-  return submit(stream, cudaGraphNodeTypeMemcpy, [copy] { copy.run(); });
+  const cudaError_t error = submit(stream, cudaGraphNodeTypeMemcpy, [copy] { copy.run(); });
+  // As CUDA does, waits for copies from and to memory that is not pinned.
+  if (place_of(copy.to) == Place::host || place_of(copy.from) == Place::host) finish_work();
+  return error;
+}
+
+// Of copies without a stream.
+cudaError_t wait_for_copy(cudaError_t error) {
+  ++totals.synchronizations;
+  if (error == cudaSuccess) error = refuse_in_capture();
+  if (error == cudaSuccess) finish_work();
+  return error;
 }
 }  // namespace
 
@@ -287,8 +300,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
       stream);
 }
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-  ++totals.synchronizations;
-  return cudaMemcpyAsync(to, from, bytes, kind);
+  return wait_for_copy(cudaMemcpyAsync(to, from, bytes, kind));
 }
 cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
                               std::size_t width, std::size_t height, cudaMemcpyKind kind,
@@ -299,8 +311,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, 
 }
 cudaError_t cudaMemcpy2D(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
                          std::size_t width, std::size_t height, cudaMemcpyKind kind) {
-  ++totals.synchronizations;
-  return cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width, height, kind);
+  return wait_for_copy(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width, height, kind));
 }
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
   return submit(stream, cudaGraphNodeTypeMemset, [=] {

@@ -63,7 +63,7 @@ Order order() {
 }
 
 Scheduler& Scheduler::instance() {
-  static Scheduler scheduler;
+  static auto& scheduler = *new Scheduler;
   return scheduler;
 }
 

@@ -27,7 +27,9 @@ cudaError_t launch_on(cudaStream_t stream, const float* x, float* y, float by, i
 
 struct Stream {
   cudaStream_t stream = nullptr;
-  Stream() { require_success(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)); }
+  explicit Stream(unsigned flags = cudaStreamNonBlocking) {
+    require_success(cudaStreamCreateWithFlags(&stream, flags));
+  }
   ~Stream() { cudaStreamDestroy(stream); }
   Stream(const Stream&) = delete;
   operator cudaStream_t() const { return stream; }
@@ -78,6 +80,7 @@ TEST_CASE("a captured graph runs with the values of its replay") {
   CHECK(z.host() == std::vector<float>{0, 9, 9});
   x.set({5, 6, 7});
   require_success(cudaGraphLaunch(exec, stream));
+  require_success(cudaStreamSynchronize(stream));
   CHECK(result == std::vector<float>{115, 116, 17});
   CHECK(cuda_on_cpu::counts().launches == launches + 4);
   CHECK(cuda_on_cpu::counts().graph_launches == replays + 2);
@@ -87,35 +90,102 @@ TEST_CASE("a captured graph runs with the values of its replay") {
 }
 
 TEST_CASE("what a capture does not allow") {
-  const Stream stream, other;
-  const DeviceVector<float> x(3);
+  const DeviceVector<float> x(std::vector<float>{0, 0, 0});
   cudaGraph_t graph = nullptr;
   void* p = nullptr;
-  const auto refused = [&](auto call, cudaError_t expected) {
-    require_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
-    CHECK(call() == expected);
+  const auto refused = [&](auto call, cudaError_t expected, cudaStreamCaptureMode mode, unsigned flags) {
+    const Stream stream(flags);
+    require_success(cudaStreamBeginCapture(stream, mode));
+    CHECK(call(stream.stream) == expected);
     CHECK(launch_on(stream, x.data(), x.data(), 1, 3) == cudaErrorStreamCaptureInvalidated);
     CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorStreamCaptureInvalidated);
     CHECK(graph == nullptr);
     cudaGetLastError();
   };
-  refused([&] { return cudaMalloc(&p, 4); }, cudaErrorStreamCaptureUnsupported);
-  refused([&] { return cudaFree(x.data()); }, cudaErrorStreamCaptureUnsupported);
-  refused([&] { return cudaStreamSynchronize(stream); }, cudaErrorStreamCaptureUnsupported);
-  refused([&] { return cudaDeviceSynchronize(); }, cudaErrorStreamCaptureUnsupported);
-  refused([&] { return cudaMemset(x.data(), 0, 4); }, cudaErrorStreamCaptureImplicit);
-  refused([&] { return launch_on(nullptr, x.data(), x.data(), 1, 3); }, cudaErrorStreamCaptureImplicit);
-
+  const auto unsafe = [&](auto call) {
+    refused(call, cudaErrorStreamCaptureUnsupported, cudaStreamCaptureModeGlobal, cudaStreamNonBlocking);
+  };
+  unsafe([&](cudaStream_t) { return cudaMalloc(&p, 4); });
+  unsafe([&](cudaStream_t) { return cudaFree(x.data()); });
+  unsafe([&](cudaStream_t) { return cudaMemcpy(x.data(), x.data(), 4, cudaMemcpyDeviceToDevice); });
+  for (const auto mode : {cudaStreamCaptureModeGlobal, cudaStreamCaptureModeRelaxed}) {
+    const auto wait = [&](auto call) {
+      refused(call, cudaErrorStreamCaptureUnsupported, mode, cudaStreamNonBlocking);
+    };
+    wait([](cudaStream_t stream) { return cudaStreamSynchronize(stream); });
+    wait([](cudaStream_t stream) { return cudaStreamQuery(stream); });
+    wait([](cudaStream_t) { return cudaDeviceSynchronize(); });
+    refused([&](cudaStream_t) { return launch_on(nullptr, x.data(), x.data(), 1, 3); },
+            cudaErrorStreamCaptureImplicit, mode, cudaStreamDefault);
+  }
   CHECK(cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeGlobal) == cudaErrorStreamCaptureUnsupported);
-  CHECK(cudaStreamEndCapture(stream, &graph) == cudaErrorInvalidValue);
-  // Another stream goes on as usual.
-  require_success(cudaMemset(x.data(), 0, 3 * sizeof(float)));
+  CHECK(cudaStreamEndCapture(Stream(), &graph) == cudaErrorInvalidValue);
+  CHECK(x.host() == std::vector<float>{0, 0, 0});
+  cudaGetLastError();
+}
+
+TEST_CASE("what a capture allows") {
+  const Stream stream, other;
+  const DeviceVector<float> x(std::vector<float>{0, 0, 0});
+  cudaGraph_t graph = nullptr;
+  // Other streams go on as usual.
   require_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
   CHECK(launch_on(other, x.data(), x.data(), 1, 3) == cudaSuccess);
+  CHECK(launch_on(nullptr, x.data(), x.data(), 1, 3) == cudaSuccess);
   require_success(cudaStreamEndCapture(stream, &graph));
-  CHECK(x.host() == std::vector<float>{1, 1, 1});
   require_success(cudaGraphDestroy(graph));
-  cudaGetLastError();
+  // A relaxed one lets memory be had and given back, and others be waited for.
+  require_success(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
+  {
+    const DeviceVector<float> more(std::vector<float>{5});
+    CHECK(more.host().front() == 5);
+    CHECK(cudaStreamSynchronize(other) == cudaSuccess);
+  }
+  require_success(cudaStreamEndCapture(stream, &graph));
+  std::size_t count = 1;
+  require_success(cudaGraphGetNodes(graph, nullptr, &count));
+  CHECK(count == 0);
+  require_success(cudaGraphDestroy(graph));
+  CHECK(x.host() == std::vector<float>{2, 2, 2});
+}
+
+TEST_CASE("late work is done when something waits for it") {
+  const Stream stream;
+  const DeviceVector<float> x(std::vector<float>{1, 2}), y(2);
+  float* pinned = nullptr;
+  require_success(cudaMallocHost(&pinned, 2 * sizeof(float)));
+  pinned[0] = pinned[1] = -1;
+  std::vector<float> pageable(2, -1);
+  const auto queue = [&] {
+    require_success(launch_on(stream, x.data(), y.data(), 10, 2));
+    require_success(cudaMemcpyAsync(pinned, y.data(), 2 * sizeof(float), cudaMemcpyDeviceToHost, stream));
+  };
+  cuda_on_cpu::set_late(true);
+  queue();
+  CHECK(pinned[0] == -1);
+  require_success(cudaStreamSynchronize(stream));
+  CHECK(pinned[0] == 11);
+  CHECK(pinned[1] == 12);
+
+  x.set({3, 4});
+  queue();
+  CHECK(pinned[0] == 11);
+  require_success(
+      cudaMemcpyAsync(pageable.data(), x.data(), 2 * sizeof(float), cudaMemcpyDeviceToHost, stream));
+  CHECK(pageable == std::vector<float>{3, 4});
+  CHECK(pinned[0] == 13);
+
+  // A mistake shows where it is waited for.
+  const DeviceVector<int> where(std::vector<int>{2});
+  cudaLaunchConfig_t config{};
+  config.stream = stream;
+  require_success(cudaLaunchKernelEx(&config, index_kernel, where.data(), y.data()));
+  CHECK(contains(fault_of([&] { cudaStreamSynchronize(stream); }),
+                 "index_kernel wrote 0 bytes behind the end"));
+  cuda_on_cpu::set_late(false);
+  queue();
+  CHECK(pinned[1] == 14);
+  require_success(cudaFreeHost(pinned));
 }
 
 TEST_CASE("a mistake in a replay is an error of the replay") {

@@ -1,5 +1,6 @@
 // Barriers, shuffles, votes, atomics.
 #include "launch.h"
+#include "sum.h"
 
 #include <doctest/doctest.h>
 #include <tests/support/errors.h>
@@ -137,9 +138,15 @@ TEST_CASE_TEMPLATE("a reduction through shared memory, barriers and shuffles", T
         std::vector<T> values(static_cast<std::size_t>(n));
         std::iota(values.begin(), values.end(), T{1});
         const DeviceVector<T> x(values), sums(grid);
+        const auto check = [&] {
+          const std::vector<T> host = sums.host();
+          CHECK(std::accumulate(host.begin(), host.end(), T{0}) == static_cast<T>(n * (n + 1) / 2));
+        };
         launch(sum_kernel<T>, grid, block, block * sizeof(T), x.data(), n, sums.data());
-        const std::vector<T> host = sums.host();
-        CHECK(std::accumulate(host.begin(), host.end(), T{0}) == static_cast<T>(n * (n + 1) / 2));
+        check();
+        sums.set(std::vector<T>(grid, T{-1}));
+        CHECK(sum_by_blocks(x.data(), n, sums.data(), grid, block) == 0);
+        check();
       }
     }
   }

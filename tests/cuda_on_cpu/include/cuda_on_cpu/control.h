@@ -21,6 +21,9 @@ struct Order {
 void set_order(Order order);  // overrides FLATLAND_CUDA_ORDER
 Order order();
 
+// Does work only when something waits for it, as a busy GPU may; overrides FLATLAND_CUDA_LATE.
+void set_late(bool late);
+
 // Device memory there is (4 GiB at first); what is given out stays.
 void set_memory(std::size_t bytes);
 
