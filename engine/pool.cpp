@@ -1,9 +1,9 @@
 #include <flatland/engine/pool.h>
+#include <flatland/kernels/memory.h>
 
 #include <array>
 #include <bit>
 #include <mutex>
-#include <new>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define FLATLAND_ASAN 1
@@ -49,24 +49,15 @@ static_assert(size_class(1281).size == 1536 && size_class(2048).index == 19 && s
 constexpr int k_classes = size_class(k_largest_kept).index + 1;
 
 // Under AddressSanitizer only the bytes asked for, and only while they live, may be touched.
-void forbid([[maybe_unused]] void* p, [[maybe_unused]] std::size_t size) {
+void forbid([[maybe_unused]] Device device, [[maybe_unused]] void* p, [[maybe_unused]] std::size_t size) {
 #ifdef FLATLAND_ASAN
-  __asan_poison_memory_region(p, size);
+  if (device == Device::cpu) __asan_poison_memory_region(p, size);
 #endif
 }
-void permit([[maybe_unused]] void* p, [[maybe_unused]] std::size_t size) {
+void permit([[maybe_unused]] Device device, [[maybe_unused]] void* p, [[maybe_unused]] std::size_t size) {
 #ifdef FLATLAND_ASAN
-  __asan_unpoison_memory_region(p, size);
+  if (device == Device::cpu) __asan_unpoison_memory_region(p, size);
 #endif
-}
-
-// The system's own memory of a device; the only place that asks for it.
-void* system_allocate(Device device, std::size_t size) {
-  FLATLAND_CHECK(device == Device::cpu, "memory: this build has no CUDA; use device cpu");
-  return ::operator new (size, std::align_val_t{k_alignment}, std::nothrow);
-}
-void system_free(Device, void* block) noexcept {
-  ::operator delete (block, std::align_val_t{k_alignment});
 }
 
 class Pool {
@@ -85,7 +76,7 @@ class Pool {
       block = fresh(c, bytes);
     }
     in_use_ += c.size;
-    permit(block, bytes);
+    permit(device_, block, bytes);
     return block;
   }
 
@@ -94,10 +85,10 @@ class Pool {
     const std::lock_guard lock(mutex_);
     in_use_ -= c.size;
     if (c.index >= k_classes) {
-      permit(block, c.size);
-      return system_free(device_, block);
+      permit(device_, block, c.size);
+      return kernels::free_memory(device_, block);
     }
-    forbid(block, c.size);
+    forbid(device_, block, c.size);
     classes_[at(c)].free.push_back(block);  // room was reserved when the block was made
     cached_ += c.size;
   }
@@ -126,16 +117,16 @@ class Pool {
       kept.size = c.size;
       if (kept.free.capacity() < kept.made + 1) kept.free.reserve(2 * kept.made + 8);
     }
-    void* block = system_allocate(device_, c.size);
+    void* block = kernels::allocate_memory(device_, c.size);
     if (!block) {
       release_locked();
-      block = system_allocate(device_, c.size);
+      block = kernels::allocate_memory(device_, c.size);
     }
-    FLATLAND_CHECK(block, "memory: the system has no ", bytes, " bytes left (", in_use_,
+    FLATLAND_CHECK(block, "memory: ", name(device_), " has no ", bytes, " bytes left (", in_use_,
                    " are in use); use smaller batches or fewer items");
     if (c.index < k_classes) ++classes_[at(c)].made;
     ++system_allocations_;
-    forbid(block, c.size);
+    forbid(device_, block, c.size);
     return block;
   }
 
@@ -143,8 +134,8 @@ class Pool {
     const std::size_t released = cached_;
     for (Class& c : classes_) {
       for (void* block : c.free) {
-        permit(block, c.size);
-        system_free(device_, block);
+        permit(device_, block, c.size);
+        kernels::free_memory(device_, block);
       }
       c.made -= c.free.size();
       c.free.clear();

@@ -2,9 +2,9 @@
 #include <flatland/engine/pool.h>
 #include <flatland/engine/storage.h>
 #include <flatland/kernels/elementwise.h>
+#include <flatland/kernels/memory.h>
 
 #include <algorithm>
-#include <cstring>
 
 namespace flatland::detail {
 
@@ -15,28 +15,17 @@ Storage::~Storage() {
   pool_free(device_, data_, bytes_);
 }
 
-namespace {
-void need_cpu(Device device, const char* who) {
-  FLATLAND_CHECK(device == Device::cpu, who, ": this build has no CUDA; use device cpu");
-}
-}  // namespace
-
 void copy_bytes(Device to, void* dst, Device from, const void* src, std::size_t bytes) {
-  need_cpu(to, "copy");
-  need_cpu(from, "copy");
-  if (bytes > 0) std::memcpy(dst, src, bytes);
+  if (to == from) return kernels::copy_within(current_exec(to), dst, src, bytes);
+  if (to == Device::cpu) return kernels::copy_to_host(current_exec(from), dst, src, bytes);
+  kernels::copy_to_device(current_exec(to), dst, src, bytes);
 }
 
 void copy_rows(Device device, RawMatrix dst, RawMatrix src, std::int64_t rows, std::int64_t cols,
                std::size_t value_size) {
-  need_cpu(device, "copy");
-  const std::size_t row_bytes = static_cast<std::size_t>(cols) * value_size;
-  const std::size_t dst_step = static_cast<std::size_t>(dst.ld) * value_size;
-  const std::size_t src_step = static_cast<std::size_t>(src.ld) * value_size;
-  auto* to = static_cast<std::byte*>(dst.data);
-  const auto* from = static_cast<const std::byte*>(src.data);
-  if (row_bytes == 0) return;
-  for (std::int64_t i = 0; i < rows; ++i, to += dst_step, from += src_step) std::memcpy(to, from, row_bytes);
+  kernels::copy_rows(current_exec(device), dst.data, static_cast<std::size_t>(dst.ld) * value_size, src.data,
+                     static_cast<std::size_t>(src.ld) * value_size,
+                     static_cast<std::size_t>(cols) * value_size, rows);
 }
 
 void fill_values(Device device, Dtype dtype, void* dst, std::int64_t n, double value) {

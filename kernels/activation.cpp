@@ -1,7 +1,9 @@
 #include <flatland/kernels/activation.h>
+#include <flatland/kernels/activation_cuda.h>
 #include <flatland/kernels/activation_simd.h>
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/row_tiles.h>
+#include <flatland/kernels/with_cuda.h>
 
 namespace flatland {
 
@@ -31,6 +33,7 @@ template <class T>
 void activate(const Exec& exec, const Activation& activation, In<T> x, MatView<T> y) {
   FLATLAND_CHECK(x.rows == y.rows && x.cols == y.cols, "activate: x is ", x, " but y is ", y,
                  "; they must have the same shape");
+  FLATLAND_ON_CUDA(exec) return cuda::activate<T>(exec, activation, x, y);
   const bool dense = x.contiguous() && y.contiguous();
   row_tiles(exec, x.rows, x.cols, [&](std::int64_t first, std::int64_t last) {
     const MatView<const T> from = rows_of(x, first, last);
@@ -46,6 +49,7 @@ void activate_backward(const Exec& exec, const Activation& activation, In<T> y, 
   FLATLAND_CHECK(y.rows == dy.rows && y.cols == dy.cols && y.rows == dx.rows && y.cols == dx.cols,
                  "activate_backward: y is ", y, ", dy is ", dy, " and dx is ", dx,
                  "; they must have the same shape");
+  FLATLAND_ON_CUDA(exec) return cuda::activate_backward<T>(exec, activation, y, dy, dx);
   const bool dense = y.contiguous() && dy.contiguous() && dx.contiguous();
   row_tiles(exec, y.rows, y.cols, [&](std::int64_t first, std::int64_t last) {
     const MatView<const T> out = rows_of(y, first, last), g = rows_of(dy, first, last);

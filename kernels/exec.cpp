@@ -1,7 +1,8 @@
-#include <flatland/kernels/exec.h>
+#include <flatland/kernels/exec_cuda.h>
+#include <flatland/kernels/memory.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
-#include <new>
 #include <thread>
 #include <vector>
 
@@ -12,6 +13,8 @@ std::string_view name(Device device) {
 }
 
 Device best_device() {
+  if constexpr (kernels::with_cuda)
+    if (kernels::cuda::unusable().empty()) return Device::cuda;
   return Device::cpu;
 }
 
@@ -30,20 +33,24 @@ struct Chunk {
 // Chunks never move while something lives in them. Once all is given back, several chunks become one that
 // holds their total, so that the next round needs one chunk only.
 struct Scratch::Impl {
-  std::vector<Chunk> chunks;
+  Device device;
+  std::vector<Chunk> chunks = {};
   std::size_t used = 0;       // position in the concatenation of all chunks
   std::size_t last_base = 0;  // where the last chunk begins in it
 
   void add_chunk(std::size_t size) {
-    chunks.push_back({static_cast<std::byte*>(::operator new (size, std::align_val_t{k_alignment})), size});
+    void* block = allocate_memory(device, size);
+    FLATLAND_CHECK(block, "scratch memory: ", name(device), " has no ", size,
+                   " bytes left; use smaller batches or fewer items");
+    chunks.push_back({static_cast<std::byte*>(block), size});
   }
   void free_chunks() {
-    for (const Chunk& chunk : chunks) ::operator delete (chunk.data, std::align_val_t{k_alignment});
+    for (const Chunk& chunk : chunks) free_memory(device, chunk.data);
     chunks.clear();
   }
 };
 
-Scratch::Scratch() : impl_(std::make_unique<Impl>()) {}
+Scratch::Scratch(Device device) : impl_(std::make_unique<Impl>(device)) {}
 Scratch::~Scratch() {
   impl_->free_chunks();
 }
@@ -81,13 +88,19 @@ void Scratch::release(std::size_t mark) {
 Exec::Exec(Device device, int threads)
     : device_(device),
       threads_(threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
-      scratch_(std::make_unique<Scratch>()) {
+      scratch_(std::make_unique<Scratch>(device)) {
   FLATLAND_CHECK(threads >= 0, "Exec: ", threads, " threads; give 1 or more, or 0 for all the machine has");
-  FLATLAND_CHECK(device == Device::cpu, "Exec: this build has no CUDA; use device cpu");
+  FLATLAND_ON_CUDA(*this) cuda_ = cuda::make_context();
+  FLATLAND_CHECK(with_cuda || device == Device::cpu,
+                 "Exec: this build has no CUDA; use device cpu, or configure with -DFLATLAND_CUDA=ON");
 }
 Exec::~Exec() = default;
 Exec::Exec(Exec&&) noexcept = default;
 Exec& Exec::operator=(Exec&&) noexcept = default;
+
+void Exec::wait() const {
+  FLATLAND_ON_CUDA(*this) cuda::wait(*this);
+}
 
 }  // namespace kernels
 }  // namespace flatland

@@ -18,10 +18,13 @@ Device best_device();
 
 namespace kernels {
 
-// Stack-like memory of one Exec: grows to the largest need, then allocates no more.
+// What an Exec holds on CUDA: its stream and its cuBLAS handle.
+struct CudaContext;
+
+// Stack-like memory of one Exec, on its device: grows to the largest need, then allocates no more.
 class Scratch {
  public:
-  Scratch();
+  explicit Scratch(Device device);
   ~Scratch();
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -36,7 +39,8 @@ class Scratch {
   std::unique_ptr<Impl> impl_;
 };
 
-// One Exec serves one host thread at a time. Results never depend on `threads`.
+// One Exec serves one host thread at a time. Results never depend on `threads`. On CUDA kernels are queued:
+// they run in the order they were given, after the call has returned.
 class Exec {
  public:
   // threads 0: as many as the machine offers. Error: device cuda without a usable GPU.
@@ -48,10 +52,14 @@ class Exec {
   Device device() const { return device_; }
   int threads() const { return threads_; }
   Scratch& scratch() const { return *scratch_; }
+  CudaContext& cuda() const { return *cuda_; }  // only with Device::cuda
+  // Returns when everything it was given is done; an Error of a kernel surfaces here.
+  void wait() const;
 
  private:
   Device device_;
   int threads_;
+  std::shared_ptr<CudaContext> cuda_;
   std::unique_ptr<Scratch> scratch_;
 };
 

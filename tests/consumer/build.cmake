@@ -47,6 +47,7 @@ if(kind STREQUAL "find_package")
 else()
   # What is proven here is that it builds; hot code need not be fast.
   set(where -D FLATLAND_KERNEL_OPTIMIZATION=-O0)
+  set(build_type "")
   file(CREATE_LINK ${source} ${work}/flatland SYMBOLIC)
 endif()
 run(${CMAKE_COMMAND} -S . -B build -G ${generator} -D CMAKE_CXX_COMPILER=${cxx} -D CMAKE_BUILD_TYPE=${build_type} ${where})

@@ -1,0 +1,101 @@
+// What every .cu file starts from (private): checked launches, sums within warps and blocks.
+#pragma once
+
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+#include <flatland/kernels/exec.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+
+// Shared memory of a block; dynamic shared memory of as many bytes as the launch says, once a kernel. Both
+// are indexed, never taken the address of: a checking implementation stands behind them where kernels are
+// tested without a GPU.
+#ifndef FLATLAND_SHARED
+#define FLATLAND_SHARED(T, name, count) __shared__ T name[count]
+#define FLATLAND_DYNAMIC_SHARED(T, name)                      \
+  extern __shared__ double2 flatland_dynamic_shared_memory[]; \
+  T* const name = reinterpret_cast<T*>(flatland_dynamic_shared_memory)
+#endif
+
+namespace flatland::kernels {
+
+struct CudaContext {
+  cudaStream_t stream = nullptr;
+  cublasHandle_t blas = nullptr;
+
+  CudaContext();
+  ~CudaContext();
+  CudaContext(const CudaContext&) = delete;
+  CudaContext& operator=(const CudaContext&) = delete;
+};
+
+namespace cuda {
+
+inline constexpr int k_warp = 32;
+inline constexpr unsigned k_all_lanes = 0xffffffffu;
+
+// Error with `what` and the runtime's own words.
+void check(cudaError_t status, std::string_view what);
+void check(cublasStatus_t status, std::string_view what);
+
+// Queues kernel(args...); an empty grid is no work.
+template <class... Parameters, class... Args>
+void launch(const Exec& exec, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes,
+            const Args&... args) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = exec.cuda().stream;
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...), "kernel launch");
+}
+
+// Blocks for n independent values in a grid-stride loop.
+inline unsigned blocks_for(std::int64_t n, int threads) {
+  return static_cast<unsigned>(std::min<std::int64_t>(ceil_div(n, threads), 4096));
+}
+// The first value and the stride of such a loop.
+__device__ inline std::int64_t thread_index() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ inline std::int64_t thread_count() {
+  return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+}
+
+// add(x, y) over the 32 lanes, in every lane; the order of additions is fixed.
+template <class T, class Add>
+__device__ T warp_reduce(T x, Add add) {
+  for (int offset = k_warp / 2; offset > 0; offset /= 2) x = add(x, __shfl_xor_sync(k_all_lanes, x, offset));
+  return x;
+}
+template <class T>
+__device__ T warp_sum(T x) {
+  return warp_reduce(x, [](T a, T b) { return a + b; });
+}
+
+// The same over a block of `threads` threads (a multiple of 32, at most 1,024), in every thread. All threads
+// call it.
+template <int threads, class T, class Add>
+__device__ T block_reduce(T x, T identity, Add add) {
+  constexpr int warps = threads / k_warp;
+  FLATLAND_SHARED(T, partial, warps);
+  x = warp_reduce(x, add);
+  if constexpr (warps > 1) {
+    const int lane = static_cast<int>(threadIdx.x) % k_warp;
+    if (lane == 0) partial[static_cast<int>(threadIdx.x) / k_warp] = x;
+    __syncthreads();
+    x = warp_reduce(lane < warps ? T(partial[lane]) : identity, add);
+    __syncthreads();  // partial may be written again
+  }
+  return x;
+}
+template <int threads, class T>
+__device__ T block_sum(T x) {
+  return block_reduce<threads>(x, T(0), [](T a, T b) { return a + b; });
+}
+
+}  // namespace cuda
+}  // namespace flatland::kernels
