@@ -93,6 +93,29 @@ class Pool {
     cached_ += c.size;
   }
 
+  using FreeBlocks = std::vector<std::vector<void*>>;  // by size class
+
+  // Takes all free blocks out; what was made stays counted.
+  FreeBlocks take_free() {
+    const std::lock_guard lock(mutex_);
+    FreeBlocks taken(k_classes);
+    for (std::size_t i = 0; i < taken.size(); ++i) {
+      taken[i].reserve(classes_[i].made);
+      taken[i].swap(classes_[i].free);
+      classes_[i].free.reserve(classes_[i].made);
+    }
+    cached_ = 0;
+    return taken;
+  }
+  void give_free(FreeBlocks& blocks) noexcept {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      for (void* block : blocks[i]) classes_[i].free.push_back(block);
+      cached_ += blocks[i].size() * classes_[i].size;
+      blocks[i].clear();
+    }
+  }
+
   std::size_t release() {
     const std::lock_guard lock(mutex_);
     return release_locked();
@@ -177,6 +200,25 @@ void* pool_allocate(Device device, std::size_t bytes) {
 
 void pool_free(Device device, void* block, std::size_t bytes) noexcept {
   pool(device).free(block, bytes);
+}
+
+void GraphMemory::record(const std::function<void()>& body) {
+  auto others = pool(device_).take_free();
+  const auto finish = [&] {
+    kept_ = pool(device_).take_free();
+    pool(device_).give_free(others);
+  };
+  try {
+    body();
+  } catch (...) {
+    finish();
+    throw;
+  }
+  finish();
+}
+
+GraphMemory::~GraphMemory() {
+  pool(device_).give_free(kept_);
 }
 
 }  // namespace detail

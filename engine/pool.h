@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace flatland {
@@ -25,6 +26,22 @@ namespace detail {
 // 64-byte aligned. Error when the system has no such block. pool_free needs the size asked for.
 void* pool_allocate(Device device, std::size_t bytes);
 void pool_free(Device device, void* block, std::size_t bytes) noexcept;
+
+// The memory of a recorded graph: what is allocated while `record` runs comes fresh from the system, and what
+// is free again afterwards is kept until this object dies, because the graph goes on using it. What still
+// lives then (results, gradients) must be held by the owner of the graph.
+class GraphMemory {
+ public:
+  explicit GraphMemory(Device device) : device_(device) {}
+  ~GraphMemory();
+  GraphMemory(const GraphMemory&) = delete;
+  GraphMemory& operator=(const GraphMemory&) = delete;
+  void record(const std::function<void()>& body);
+
+ private:
+  Device device_;
+  std::vector<std::vector<void*>> kept_;  // by size class
+};
 
 // The pool for standard containers and shared_ptr.
 template <class T>

@@ -15,6 +15,12 @@ Storage::~Storage() {
   pool_free(device_, data_, bytes_);
 }
 
+namespace {
+void need_cpu(Device device, const char* who) {
+  FLATLAND_CHECK(device == Device::cpu, who, ": not on cuda yet; do it on the CPU and bring the result over");
+}
+}  // namespace
+
 void copy_bytes(Device to, void* dst, Device from, const void* src, std::size_t bytes) {
   if (to == from) return kernels::copy_within(current_exec(to), dst, src, bytes);
   if (to == Device::cpu) return kernels::copy_to_host(current_exec(from), dst, src, bytes);

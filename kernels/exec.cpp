@@ -18,6 +18,13 @@ Device best_device() {
   return Device::cpu;
 }
 
+void check_usable(Device device) {
+  if (device == Device::cpu) return;
+  std::string reason = "this build has no CUDA; configure with -DFLATLAND_CUDA=ON";
+  if constexpr (kernels::with_cuda) reason = kernels::cuda::unusable();
+  FLATLAND_CHECK(reason.empty(), "device cuda cannot be used (", reason, "); use device cpu");
+}
+
 namespace kernels {
 
 namespace {
@@ -90,9 +97,8 @@ Exec::Exec(Device device, int threads)
       threads_(threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))),
       scratch_(std::make_unique<Scratch>(device)) {
   FLATLAND_CHECK(threads >= 0, "Exec: ", threads, " threads; give 1 or more, or 0 for all the machine has");
+  check_usable(device);
   FLATLAND_ON_CUDA(*this) cuda_ = cuda::make_context();
-  FLATLAND_CHECK(with_cuda || device == Device::cpu,
-                 "Exec: this build has no CUDA; use device cpu, or configure with -DFLATLAND_CUDA=ON");
 }
 Exec::~Exec() = default;
 Exec::Exec(Exec&&) noexcept = default;

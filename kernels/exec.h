@@ -16,6 +16,9 @@ std::string_view name(Device device);
 // The GPU when this build has CUDA and a driver with a device answers, else the CPU.
 Device best_device();
 
+// Error saying why when the device cannot be used: a build without CUDA, no driver, no GPU.
+void check_usable(Device device);
+
 namespace kernels {
 
 // What an Exec holds on CUDA: its stream and its cuBLAS handle.

@@ -18,6 +18,7 @@ void copy(void* dst, const void* src, std::size_t bytes) {
 }  // namespace
 
 void* allocate_memory(Device device, std::size_t bytes) {
+  check_usable(device);
   if constexpr (with_cuda)
     if (device == Device::cuda) return cuda::allocate(bytes);
   return ::operator new(bytes, k_alignment, std::nothrow);

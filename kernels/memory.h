@@ -8,7 +8,8 @@
 
 namespace flatland::kernels {
 
-// Aligned to 64 bytes at least. Null when the device has no such block.
+// Aligned to 64 bytes at least. Null when the device has no such block; Error when it cannot
+// be used.
 void* allocate_memory(Device device, std::size_t bytes);
 void free_memory(Device device, void* block) noexcept;
 

@@ -101,7 +101,8 @@ TEST_CASE("changing type keeps the parameters themselves") {
   CHECK(!held[0].tensor.grad().defined());
   CHECK(held[0].tensor.to_vector<float>() == before);
   CHECK(contains(error_of([&] { net.to(Dtype::int32); }), "must be float32 or float64"));
-  CHECK(contains(error_of([&] { net.to(Device::cuda); }), "no CUDA"));
+  if (best_device() == Device::cpu)
+    CHECK(contains(error_of([&] { net.to(Device::cuda); }), "device cuda cannot be used"));
 }
 
 TEST_CASE("modules move, and training mode reaches the children") {
