@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <flatland/kernels/activation.h>
+#include <tests/support/devices.h>
 #include <tests/support/golden.h>
 #include <tests/support/matmul_reference.h>
 #include <tests/support/message.h>
@@ -203,4 +204,38 @@ TEST_CASE("activations name shapes that differ") {
                                                            x.view());
                        }),
                        "dy is (3, 2)"));
+}
+
+TEST_CASE_TEMPLATE("activations and their gradients equal the formula at every size on every device", T,
+                   float, double) {
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    for (const std::int64_t rows : {0, 1, 2, 31, 33, 100})
+      for (const std::int64_t cols : {1, 2, 31, 32, 33, 257}) {
+        INFO(std::string(name(device)), " ", rows, " x ", cols);
+        for (const Activation& a : k_all) {
+          Guarded<T> x(rows, cols), y(rows, cols), dy(rows, cols), dx(rows, cols);
+          x.fill_normal(1);
+          dy.fill_normal(2);
+          {
+            const test::Mirror mx(exec, x.block), my(exec, y.block), mdy(exec, dy.block), mdx(exec, dx.block);
+            kernels::activate<T>(exec, a, mx.view(x.view()), my.view(y.view()));
+            kernels::activate_backward<T>(exec, a, my.view(y.view()), mdy.view(dy.view()),
+                                          mdx.view(dx.view()));
+          }
+          double worst = 0;
+          for (std::int64_t i = 0; i < rows; ++i)
+            for (std::int64_t j = 0; j < cols; ++j) {
+              const double value = static_cast<double>(exact(a, x(i, j)));
+              const double slope =
+                  exact_derivative(a, static_cast<double>(x(i, j))) * static_cast<double>(dy(i, j));
+              worst = std::max(worst, std::abs(static_cast<double>(y(i, j)) - value));
+              worst = std::max(worst, std::abs(static_cast<double>(dx(i, j)) - slope));
+            }
+          CHECK(worst <= (sizeof(T) == 4 ? 2e-6 : 2e-15));
+          CHECK(y.guards_intact());
+          CHECK(dx.guards_intact());
+        }
+      }
+  }
 }
