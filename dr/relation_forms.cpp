@@ -1,5 +1,6 @@
 // Conversions between the storage forms of relation data.
 #include <flatland/dr/relation_data.h>
+#include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
 
 #include <algorithm>
@@ -108,11 +109,6 @@ NeighborRelations neighbors_from_square(const Tensor& square, auto zero) {
     }
   }
   return {index, values};
-}
-
-template <class F>
-auto with_type(const Tensor& values, F&& f) {
-  return values.dtype() == Dtype::float32 ? f(float{}) : f(double{});
 }
 
 }  // namespace

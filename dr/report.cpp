@@ -37,11 +37,6 @@ void update(Sha256& sum, const Tensor& tensor) {
   }
 }
 
-struct Phase {
-  PhaseHistory history;
-  double seconds = 0;
-};
-
 }  // namespace
 
 std::string sha256_of(const std::vector<NamedTensor>& tensors) {
@@ -51,6 +46,11 @@ std::string sha256_of(const std::vector<NamedTensor>& tensors) {
 }
 
 struct Report::State {
+  struct Phase {
+    PhaseHistory history;
+    double seconds = 0;
+  };
+
   Options options;
   Named<double> stages;  // a name may come twice
   std::vector<Phase> phases;
@@ -136,7 +136,7 @@ std::string Report::json() const {
   }
   json.end_list();
   json.begin_list("phases");
-  for (const Phase& phase : s.phases) {
+  for (const Report::State::Phase& phase : s.phases) {
     json.begin_object();
     json.text("name", phase.history.name);
     json.number("seconds", phase.seconds);

@@ -1,4 +1,5 @@
 #include <flatland/dr/transforms.h>
+#include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/neighbor_weights.h>
 #include <flatland/kernels/similarity.h>
@@ -10,11 +11,6 @@
 namespace flatland {
 
 namespace {
-
-template <class F>
-auto with_type(const Tensor& values, F&& f) {
-  return values.dtype() == Dtype::float32 ? f(float{}) : f(double{});
-}
 
 template <class... Parts>
 std::string sentence(const Parts&... parts) {
