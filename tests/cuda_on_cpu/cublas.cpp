@@ -65,18 +65,22 @@ struct Gemm {
   }
 
   void multiply(const T* a_i, const T* b_i, T* c_i, T alpha_value, T beta_value) const {
-    const std::ptrdiff_t ld_a = lda, ld_b = ldb, ld_c = ldc;
-    std::vector<T> sum(static_cast<std::size_t>(m));
+    const std::ptrdiff_t rows = m, ld_a = lda, ld_b = ldb, ld_c = ldc, depth = alpha_value != T{0} ? k : 0;
+    std::vector<T> op_of_a(static_cast<std::size_t>(rows * depth)), sum(static_cast<std::size_t>(rows));
+    for (std::ptrdiff_t p = 0; p < depth; ++p)
+      for (std::ptrdiff_t i = 0; i < rows; ++i)
+        op_of_a[static_cast<std::size_t>(i + p * rows)] =
+            op_a == CUBLAS_OP_N ? a_i[i + p * ld_a] : a_i[p + i * ld_a];
     for (std::ptrdiff_t j = 0; j < n; ++j) {
       std::fill(sum.begin(), sum.end(), T{0});
-      for (std::ptrdiff_t p = 0; p < (alpha_value != T{0} ? k : 0); ++p) {
+      for (std::ptrdiff_t p = 0; p < depth; ++p) {
         const T value = op_b == CUBLAS_OP_N ? b_i[p + j * ld_b] : b_i[j + p * ld_b];
-        const T* const column = op_a == CUBLAS_OP_N ? a_i + p * ld_a : a_i + p;
-        const std::ptrdiff_t step = op_a == CUBLAS_OP_N ? 1 : ld_a;
-        for (std::ptrdiff_t i = 0; i < m; ++i) sum[static_cast<std::size_t>(i)] += column[i * step] * value;
+        const T* const column = op_of_a.data() + p * rows;
+        T* const s = sum.data();
+        for (std::ptrdiff_t i = 0; i < rows; ++i) s[i] += column[i] * value;
       }
       T* const out = c_i + j * ld_c;
-      for (std::ptrdiff_t i = 0; i < m; ++i) {
+      for (std::ptrdiff_t i = 0; i < rows; ++i) {
         const T product = alpha_value * sum[static_cast<std::size_t>(i)];
         out[i] = beta_value == T{0} ? product : product + beta_value * out[i];
       }

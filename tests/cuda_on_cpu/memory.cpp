@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t k_alignment = 256;
 constexpr std::size_t k_guard_bytes = 512;
 constexpr std::size_t k_page = 4096;
+constexpr std::size_t k_kept_bytes = std::size_t{16} << 20;
 // Addresses, not memory.
 constexpr std::size_t k_reserved = std::size_t{64} << 30;
 // As float and as double a NaN, as an integer neither 0 nor -1.
@@ -48,11 +49,7 @@ class DeviceMemory {
       place = begin + room(block.bytes);
     }
     if (place + need > base_ + k_reserved) return nullptr;
-    const std::size_t end = (static_cast<std::size_t>(place + need - base_) + k_page - 1) / k_page * k_page;
-    if (end > high_) {
-      high_ = end;
-      set_access(open_ > 0 || !protect_);
-    }
+    if (const std::size_t end = end_of_pages(place + need); end > high_) grow(end);
     const DeviceAccess access;
     std::byte* const p = place + k_guard_bytes;
     blocks_[p] = {bytes, ++numbers_};
@@ -69,6 +66,7 @@ class DeviceMemory {
     std::memset(p, 0xff, found->second.bytes);
     used_ -= found->second.bytes;
     blocks_.erase(found);
+    shrink();
     return true;
   }
 
@@ -124,6 +122,7 @@ class DeviceMemory {
     base_ = static_cast<std::byte*>(p);
     const char* text = std::getenv("FLATLAND_CUDA_PROTECT");
     protect_ = text == nullptr || std::strcmp(text, "0") != 0;
+    if (protect_) key_ = pkey_alloc(0, PKEY_DISABLE_ACCESS);
   }
 
   static std::size_t room(std::size_t bytes) { return padded(bytes) + 2 * k_guard_bytes; }
@@ -138,12 +137,41 @@ class DeviceMemory {
   static std::byte guard_byte(const std::byte* at) {
     return guard()[reinterpret_cast<std::uintptr_t>(at) % 4];
   }
+  std::size_t end_of_pages(const std::byte* end) const {
+    return (static_cast<std::size_t>(end - base_) + k_page - 1) / k_page * k_page;
+  }
+
+  // Pages in use are closed to the host by a protection key, or one by one where the machine has no keys.
+  void grow(std::size_t end) {
+    const int access = PROT_READ | PROT_WRITE;
+    if (key_ >= 0) {
+      pkey_mprotect(base_ + high_, end - high_, access, key_);
+    } else if (open_ > 0 || !protect_) {
+      mprotect(base_ + high_, end - high_, access);
+    }
+    high_ = end;
+  }
+  // Much memory behind the last block goes back to the system.
+  void shrink() {
+    const auto last = blocks_.rbegin();
+    const std::size_t end =
+        last == blocks_.rend() ? 0 : end_of_pages(last->first + padded(last->second.bytes) + k_guard_bytes);
+    if (high_ - end < k_kept_bytes) return;
+    madvise(base_ + end, high_ - end, MADV_DONTNEED);
+    mprotect(base_ + end, high_ - end, PROT_NONE);
+    high_ = end;
+  }
   void set_access(bool on) {
-    if (high_ > 0) mprotect(base_, high_, on ? PROT_READ | PROT_WRITE : PROT_NONE);
+    if (key_ >= 0) {
+      pkey_set(key_, on ? 0 : PKEY_DISABLE_ACCESS);
+    } else if (high_ > 0) {
+      mprotect(base_, high_, on ? PROT_READ | PROT_WRITE : PROT_NONE);
+    }
   }
 
   std::byte* base_ = nullptr;
-  std::size_t high_ = 0;  // bytes from base_ that have ever been given out
+  std::size_t high_ = 0;  // bytes from base_ on that have pages
+  int key_ = -1;
   std::size_t used_ = 0;
   int open_ = 0;
   int numbers_ = 0;

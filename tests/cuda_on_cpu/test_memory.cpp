@@ -70,6 +70,19 @@ TEST_CASE("fresh memory is poisoned, blocks are aligned") {
   }
 }
 
+TEST_CASE("large blocks come and go") {
+  const DeviceVector<float> small(std::vector<float>(10, 1));
+  for (const std::size_t n : {std::size_t{10} << 20, std::size_t{5} << 20, std::size_t{10} << 20}) {
+    const DeviceVector<float> x(n);
+    launch(fill_kernel, 1, 1, 0, x.data(), static_cast<std::int64_t>(n) - 1, static_cast<std::int64_t>(n),
+           2.0f);
+    const std::vector<float> host = x.host();
+    CHECK(std::isnan(host[n - 2]));
+    CHECK(host[n - 1] == 2);
+  }
+  CHECK(small.host() == std::vector<float>(10, 1));
+}
+
 TEST_CASE("memory runs out as it does on a device") {
   std::size_t free = 0, total = 0;
   require_success(cudaMemGetInfo(&free, &total));
