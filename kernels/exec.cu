@@ -40,6 +40,14 @@ cudaStream_t process_stream() {
   return stream;
 }
 
+// What cuBLAS works in, for all handles since they share the stream. Its own would be allocated anew inside
+// each graph that is captured.
+void* process_workspace(std::size_t bytes) {
+  static void* const workspace = allocate(bytes);
+  FLATLAND_CHECK(workspace != nullptr, "CUDA: no ", bytes, " bytes left for cuBLAS to work in");
+  return workspace;
+}
+
 }  // namespace
 
 std::shared_ptr<CudaContext> make_context() {
@@ -97,6 +105,9 @@ void copy_rows(const Exec& exec, void* dst, std::size_t dst_step, const void* sr
 CudaContext::CudaContext() : stream(cuda::process_stream()) {
   cuda::check(cublasCreate(&blas), "making a handle");
   cuda::check(cublasSetStream(blas, stream), "setting the stream");
+  constexpr std::size_t workspace = std::size_t{32} << 20;  // what cuBLAS takes itself on Hopper
+  cuda::check(cublasSetWorkspace(blas, cuda::process_workspace(workspace), workspace),
+              "setting the workspace");
   // Products in float32 throughout: the faster modes round their inputs.
   cuda::check(cublasSetMathMode(blas, CUBLAS_PEDANTIC_MATH), "setting the precision");
 }

@@ -1,7 +1,9 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/isa.h>
 #include <flatland/kernels/matmul.h>
+#include <flatland/kernels/matmul_cuda.h>
 #include <flatland/kernels/matmul_simd.h>
+#include <flatland/kernels/with_cuda.h>
 
 namespace flatland::kernels {
 
@@ -14,6 +16,7 @@ void matmul(const Exec& exec, Transpose transpose, In<T> a, In<T> b, MatView<T> 
   FLATLAND_CHECK(c.rows == (ta ? a.cols : a.rows) && c.cols == (tb ? b.rows : b.cols), "matmul: ", what,
                  " of a ", a, " and b ", b, " is (", (ta ? a.cols : a.rows), ", ", (tb ? b.rows : b.cols),
                  ") but c is ", c);
+  FLATLAND_ON_CUDA(exec) return cuda::matmul<T>(exec, transpose, a, b, c, accumulate);
   with_isa([&](auto isa) { gemm<isa, T>(exec, transpose, a, b, c, accumulate, {}); });
 }
 
@@ -25,7 +28,9 @@ void linear(const Exec& exec, In<T> x, In<T> w, InSpan<T> bias, const Activation
                  " give (", x.rows, ", ", w.rows, ")");
   FLATLAND_CHECK(bias.empty() || static_cast<std::int64_t>(bias.size()) == w.rows, "linear: bias has ",
                  bias.size(), " values but w is ", w, "; give one a row of w, or none");
-  const GemmEpilogue<T> epilogue{bias.empty() ? nullptr : bias.data(), activation};
+  const T* bias_values = bias.empty() ? nullptr : bias.data();
+  FLATLAND_ON_CUDA(exec) return cuda::linear<T>(exec, x, w, bias_values, activation, y);
+  const GemmEpilogue<T> epilogue{bias_values, activation};
   with_isa([&](auto isa) { gemm<isa, T>(exec, Transpose::b, x, w, y, false, epilogue); });
 }
 

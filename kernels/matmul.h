@@ -12,8 +12,10 @@ enum class Transpose { none, a, b };
 // c = op(a) op(b), or c += op(a) op(b) with accumulate.
 //   none: a (M, K)  b (K, N)      a: a (K, M)  b (K, N)      b: a (M, K)  b (N, K)      c (M, N)
 // Cost: 2MNK flop. c aliases neither a nor b. K = 0 gives zeros (or leaves c).
-// Deterministic: each c[i,j] is one chain of fused multiply-adds over ascending k, whatever M, N, the
-// position of the row and the number of threads; so a row alone has the bits it has inside a batch.
+// Deterministic: the same bits on every run. On the CPU each c[i,j] is one chain of fused multiply-adds over
+// ascending k, whatever M, N, the position of the row and the number of threads; so a row alone has the bits
+// it has inside a batch. On CUDA the order of a sum depends on the shapes, and a row alone agrees within
+// rounding.
 template <class T>
 void matmul(const Exec& exec, Transpose transpose, In<T> a, In<T> b, MatView<T> c, bool accumulate = false);
 

@@ -3,6 +3,7 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/matmul.h>
 #include <flatland/kernels/matmul_simd.h>
+#include <tests/support/devices.h>
 #include <tests/support/matmul_reference.h>
 
 #include <array>
@@ -14,19 +15,55 @@ using kernels::Exec;
 using kernels::matmul;
 using kernels::Transpose;
 using test::Guarded;
+using test::Mirror;
 
 namespace {
 
-// c = a b by each of the three transpositions; the operands come as (M, K) and (K, N).
+// c = a b, or c += a b, by each of the three transpositions; the operands come as (M, K) and (K, N).
+template <class T>
+void multiply(const Exec& exec, Transpose transpose, Guarded<T>& a, Guarded<T>& b, Guarded<T>& c,
+              bool accumulate = false) {
+  Guarded<T> left = transpose == Transpose::a ? a.transposed() : a;
+  Guarded<T> right = transpose == Transpose::b ? b.transposed() : b;
+  {
+    const Mirror l(exec, left.block), r(exec, right.block), to(exec, c.block);
+    matmul<T>(exec, transpose, l.view(left.view()), r.view(right.view()), to.view(c.view()), accumulate);
+  }
+  CHECK(c.guards_intact());
+}
 template <class T>
 Guarded<T> product(const Exec& exec, Transpose transpose, Guarded<T>& a, Guarded<T>& b) {
   Guarded<T> c(a.rows, b.cols);
-  Guarded<T> other = transpose == Transpose::a ? a.transposed() : b.transposed();
-  if (transpose == Transpose::none) matmul<T>(exec, transpose, a.view(), b.view(), c.view());
-  if (transpose == Transpose::a) matmul<T>(exec, transpose, other.view(), b.view(), c.view());
-  if (transpose == Transpose::b) matmul<T>(exec, transpose, a.view(), other.view(), c.view());
-  CHECK(c.guards_intact());
+  multiply(exec, transpose, a, b, c);
   return c;
+}
+
+// y = activation(x w^T + bias); no bias where it has no columns.
+template <class T>
+void layer(const Exec& exec, Guarded<T>& x, Guarded<T>& w, Guarded<T>& bias, const Activation& act,
+           Guarded<T>& y) {
+  {
+    const Mirror from(exec, x.block), weight(exec, w.block), shift(exec, bias.block), to(exec, y.block);
+    kernels::linear<T>(exec, from.view(x.view()), weight.view(w.view()),
+                       {shift.at(bias.data()), static_cast<std::size_t>(bias.cols)}, act, to.view(y.view()));
+  }
+  CHECK(y.guards_intact());
+}
+
+// The largest error as a part of what a sum may be off: a chain of k steps rounds k times, errors add like a
+// random walk and are proportional to the sum of the absolute products; four epsilons of that is generous.
+template <class T>
+double worst_error(Guarded<T>& a, Guarded<T>& b, Guarded<T>& c, Guarded<T>* start = nullptr) {
+  double worst = 0;
+  for (std::int64_t i = 0; i < c.rows; ++i)
+    for (std::int64_t j = 0; j < c.cols; ++j) {
+      const test::Dot<T> dot(a, b, i, j);
+      const double before = start != nullptr ? static_cast<double>((*start)(i, j)) : 0;
+      const double limit = 4 * std::numeric_limits<T>::epsilon() * (dot.size + std::abs(before));
+      const double error = std::abs(static_cast<double>(c(i, j)) - (dot.value + before));
+      worst = error <= limit ? std::max(worst, limit > 0 ? error / limit : 0) : HUGE_VAL;
+    }
+  return worst;
 }
 
 constexpr std::array k_all = {Transpose::none, Transpose::a, Transpose::b};
@@ -42,6 +79,10 @@ std::int64_t differences(Guarded<T>& a, Guarded<T>& b) {
 struct Shape {
   std::int64_t m, n, k;
 };
+
+constexpr std::array k_activations = {activation::identity, activation::relu,     activation::leaky_relu(0.1),
+                                      activation::elu(),    activation::softplus, activation::sigmoid,
+                                      activation::tanh};
 
 }  // namespace
 
@@ -69,6 +110,33 @@ TEST_CASE_TEMPLATE("matmul is one chain of multiply-adds, below, at and past the
   }
 }
 
+TEST_CASE_TEMPLATE("matmul stays within its rounding error at the edges of tiles on every device", T, float,
+                   double) {
+  std::vector<Shape> shapes;
+  for (const std::int64_t m : {1, 3, 15, 16, 17, 33})
+    for (const std::int64_t n : {1, 2, 31, 32, 33, 65}) shapes.push_back({m, n, 37});
+  for (const std::int64_t k : {0, 1, 3, 4, 5, 31, 32, 33, 64, 127, 128, 129, 256, 300, 784})
+    shapes.push_back({18, 35, k});
+  shapes.insert(shapes.end(), {{100, 50, 500}, {500, 2, 50}, {2, 50, 100}});
+  // past what a GPU takes by small tiles
+  shapes.insert(shapes.end(), {{370, 360, 5}, {3, 5, 2049}, {1, 131080, 2}});
+  for (const Device device : test::devices()) {
+    const Exec exec(device, 2);
+    for (const Shape& s : shapes)
+      for (const std::int64_t gap : {3, 4}) {  // with 4, rows of 4 values begin where vectors may
+        Guarded<T> a(s.m, s.k, s.k % 4 == 0 ? gap : 3), b(s.k, s.n, s.n % 4 == 0 ? gap : 3);
+        if (gap == 4 && a.ld % 4 != 0 && b.ld % 4 != 0) continue;
+        a.fill_normal(1);
+        b.fill_normal(2);
+        for (const Transpose transpose : k_all) {
+          INFO(name(device), " transpose ", static_cast<int>(transpose), " M ", s.m, " N ", s.n, " K ", s.k);
+          Guarded<T> c = product(exec, transpose, a, b);
+          CHECK(worst_error(a, b, c) <= 1);
+        }
+      }
+  }
+}
+
 TEST_CASE_TEMPLATE("matmul of sizes that pack in several blocks stays within its rounding error", T, float,
                    double) {
   const Exec exec;
@@ -78,16 +146,7 @@ TEST_CASE_TEMPLATE("matmul of sizes that pack in several blocks stays within its
   b.fill_normal(4);
   for (const Transpose transpose : k_all) {
     Guarded<T> c = product(exec, transpose, a, b);
-    double worst = 0;
-    for (std::int64_t i = 0; i < m; ++i)
-      for (std::int64_t j = 0; j < n; j += 7) {
-        const test::Dot<T> dot(a, b, i, j);
-        // a chain of k steps rounds k times; errors add like a random walk, four times that is generous
-        const double limit =
-            4 * std::sqrt(double(k)) * std::numeric_limits<T>::epsilon() * dot.size / std::sqrt(double(k));
-        worst = std::max(worst, std::abs(double(c(i, j)) - dot.value) / limit);
-      }
-    CHECK(worst <= 1);
+    CHECK(worst_error(a, b, c) <= 1);
   }
 }
 
@@ -135,26 +194,78 @@ TEST_CASE_TEMPLATE("matmul accumulates onto what is there", T, float, double) {
   }
 }
 
-TEST_CASE_TEMPLATE("matmul of nothing", T, float, double) {
-  const Exec exec;
-  Guarded<T> a(4, 0), b(0, 5), c(4, 5);
-  c.fill_normal(1);
-  matmul<T>(exec, Transpose::none, a.view(), b.view(), c.view());
-  for (std::int64_t i = 0; i < 4; ++i)
-    for (std::int64_t j = 0; j < 5; ++j) CHECK(c(i, j) == 0);
-  Guarded<T> no_rows(0, 3), w(5, 3), no_out(0, 5);
-  kernels::linear<T>(exec, no_rows.view(), w.view(), {}, activation::relu, no_out.view());
-  Guarded<T> x(2, 0), w0(3, 0), y(2, 3);
-  const std::array<T, 3> bias = {1, -2, 3};
-  kernels::linear<T>(exec, x.view(), w0.view(), bias, activation::relu, y.view());
-  CHECK((y(0, 0) == 1 && y(1, 1) == 0 && y(1, 2) == 3));
+TEST_CASE_TEMPLATE("matmul accumulates within its rounding error on every device", T, float, double) {
+  for (const Device device : test::devices())
+    for (const Shape& s :
+         {Shape{19, 70, 0}, {19, 70, 1}, {19, 70, 50}, {5, 33, 700}, {400, 330, 9}, {3, 2, 2100}})
+      for (const Transpose transpose : k_all) {
+        Guarded<T> a(s.m, s.k), b(s.k, s.n), c(s.m, s.n);
+        a.fill_normal(10);
+        b.fill_normal(11);
+        c.fill_normal(12);
+        Guarded<T> start = c;
+        multiply(Exec(device, 2), transpose, a, b, c, true);
+        INFO(name(device), " M ", s.m, " N ", s.n, " K ", s.k);
+        CHECK(worst_error(a, b, c, &start) <= 1);
+      }
+}
+
+TEST_CASE_TEMPLATE("matmul of nothing on every device", T, float, double) {
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    Guarded<T> a(4, 0), b(0, 5), c(4, 5);
+    c.fill_normal(1);
+    multiply(exec, Transpose::none, a, b, c);
+    for (std::int64_t i = 0; i < 4; ++i)
+      for (std::int64_t j = 0; j < 5; ++j) CHECK(c(i, j) == 0);
+    Guarded<T> no_bias(1, 0), bias(1, 3);
+    Guarded<T> no_rows(0, 3), w(5, 3), no_out(0, 5);
+    layer(exec, no_rows, w, no_bias, activation::relu, no_out);
+    Guarded<T> x(2, 0), w0(3, 0), y(2, 3);
+    bias(0, 0) = 1, bias(0, 1) = -2, bias(0, 2) = 3;
+    layer(exec, x, w0, bias, activation::relu, y);
+    CHECK((y(0, 0) == 1 && y(1, 1) == 0 && y(1, 2) == 3));
+  }
+}
+
+TEST_CASE_TEMPLATE("linear is product, bias and activation within rounding on every device", T, float,
+                   double) {
+  for (const Device device : test::devices()) {
+    const Exec exec(device, 2);
+    for (const Shape& s :
+         {Shape{1, 1, 1}, {31, 2, 50}, {33, 100, 20}, {17, 31, 784}, {1100, 121, 3}, {550, 248, 2}})
+      for (const Activation& act : k_activations)
+        for (const bool with_bias : {false, true}) {
+          Guarded<T> x(s.m, s.k), w(s.n, s.k), y(s.m, s.n, s.n % 4 == 0 ? 4 : 1),
+              bias(1, with_bias ? s.n : 0);
+          x.fill_normal(13);
+          w.fill_normal(14);
+          bias.fill_normal(15);
+          layer(exec, x, w, bias, act, y);
+          Guarded<T> wt = w.transposed();
+          Guarded<double> expected(s.m, s.n);
+          for (std::int64_t i = 0; i < s.m; ++i)
+            for (std::int64_t j = 0; j < s.n; ++j)
+              expected(i, j) = test::Dot<T>(x, wt, i, j).value + (with_bias ? double(bias(0, j)) : 0);
+          Guarded<double> result(s.m, s.n);
+          kernels::activate<double>(Exec(), act, expected.view(), result.view());
+          double worst = 0;
+          for (std::int64_t i = 0; i < s.m; ++i)
+            for (std::int64_t j = 0; j < s.n; ++j) {
+              // no activation is steeper than 1, and each is within 4 ulps
+              const double size =
+                  test::Dot<T>(x, wt, i, j).size + (with_bias ? std::abs(double(bias(0, j))) : 0);
+              const double limit = 4 * std::numeric_limits<T>::epsilon() * (size + std::abs(result(i, j)));
+              worst = std::max(worst, std::abs(double(y(i, j)) - result(i, j)) / limit);
+            }
+          INFO(name(device), " ", std::string(name(act.kind)), " M ", s.m, " N ", s.n, " K ", s.k);
+          CHECK(worst <= 1);
+        }
+  }
 }
 
 TEST_CASE_TEMPLATE("linear is the product, plus bias, through the activation", T, float, double) {
   const Exec exec;
-  const std::array kinds = {activation::identity, activation::relu,     activation::leaky_relu(0.1),
-                            activation::elu(),    activation::softplus, activation::sigmoid,
-                            activation::tanh};
   for (const std::int64_t d : {5, 300})
     for (const std::int64_t m : {2, 100, 4500}) {  // 4500: more columns than are packed at once
       if (d * m > 100000) continue;
@@ -163,7 +274,7 @@ TEST_CASE_TEMPLATE("linear is the product, plus bias, through the activation", T
       w.fill_normal(14);
       bias.fill_normal(15);
       Guarded<T> wt = w.transposed(), plain = product(exec, Transpose::none, x, wt);
-      for (const Activation& act : kinds)
+      for (const Activation& act : k_activations)
         for (const bool with_bias : {false, true}) {
           Guarded<T> y(31, m), expected(31, m);
           kernels::linear<T>(
@@ -220,18 +331,18 @@ TEST_CASE_TEMPLATE("matmul reads and writes nothing outside matrices that fill t
     }
 }
 
-TEST_CASE("NaN and infinity in one row or column stay there") {
-  const Exec exec;
+TEST_CASE("NaN and infinity in one row or column stay there on every device") {
   Guarded<float> a(20, 30), b(30, 40);
   a.fill_normal(17);
   b.fill_normal(18);
   a(7, 3) = std::numeric_limits<float>::quiet_NaN();
   b(5, 39) = std::numeric_limits<float>::infinity();
-  for (const Transpose transpose : k_all) {
-    Guarded<float> c = product(exec, transpose, a, b);
-    for (std::int64_t i = 0; i < 20; ++i)
-      for (std::int64_t j = 0; j < 40; ++j) CHECK(std::isfinite(c(i, j)) == (i != 7 && j != 39));
-  }
+  for (const Device device : test::devices())
+    for (const Transpose transpose : k_all) {
+      Guarded<float> c = product(Exec(device), transpose, a, b);
+      for (std::int64_t i = 0; i < 20; ++i)
+        for (std::int64_t j = 0; j < 40; ++j) CHECK(std::isfinite(c(i, j)) == (i != 7 && j != 39));
+    }
 }
 
 TEST_CASE("matmul and linear name the sizes that do not fit") {
