@@ -1,5 +1,7 @@
+#include <flatland/kernels/neighbor_weights_cuda.h>
 #include <flatland/kernels/neighbor_weights_simd.h>
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <cmath>
@@ -21,11 +23,20 @@ void check(const char* who, const MatView<const T>& dist, const MatView<T>& weig
                  " and tolerance ", search.tolerance, "; both must be positive");
 }
 
+std::int64_t checked_missed(const char* who, const SearchResult& result) {
+  FLATLAND_CHECK(result.bad_row < 0, who, ": row ", result.bad_row,
+                 " of dist holds a negative, infinite or NaN distance");
+  return result.missed;
+}
+
 // Searches all rows; returns how many were unreachable.
 template <class T>
 std::int64_t search_rows(const Exec& exec, const char* who, WeightKind kind, const MatView<const T>& dist,
                          double reach, const RowSearch& search, const MatView<T>& weight,
                          std::span<T> width) {
+  FLATLAND_ON_CUDA(exec)
+  return checked_missed(who, cuda::search_rows<T>(exec, kind, dist, reach, search, weight,
+                                                  width.empty() ? nullptr : width.data()));
   const std::int64_t n = dist.rows;
   const std::int64_t tiles = ceil_div(n, k_row_tile);
   const std::int64_t room = row_search_work(dist.cols);
@@ -34,12 +45,10 @@ std::int64_t search_rows(const Exec& exec, const char* who, WeightKind kind, con
   with_isa([&](auto isa) {
     parallel_for(exec, tiles, [&](std::int64_t tile, int thread) {
       const std::int64_t first = tile * k_row_tile;
-      const TileResult result =
+      const SearchResult result =
           search_tile<isa, T>(kind, dist, reach, search, first, std::min(n, first + k_row_tile),
                               work.data() + thread * room, weight, width.empty() ? nullptr : width.data());
-      FLATLAND_CHECK(result.bad_row < 0, who, ": row ", result.bad_row,
-                     " of dist holds a negative, infinite or NaN distance");
-      missed[tile] = result.missed;
+      missed[tile] = checked_missed(who, result);
     });
   });
   std::int64_t total = 0;

@@ -3,12 +3,11 @@
 
 #include <flatland/kernels/isa.h>
 #include <flatland/kernels/neighbor_weights.h>
+#include <flatland/kernels/neighbor_weights_formulas.h>
 
 #include <cstdint>
 
 namespace flatland::kernels {
-
-enum class WeightKind { perplexity, connectivity };
 
 // Values of T that the search works in, for rows of k distances.
 constexpr std::int64_t row_search_work(std::int64_t k) {
@@ -16,15 +15,10 @@ constexpr std::int64_t row_search_work(std::int64_t k) {
   return k_rows_at_once * (k + 64);
 }
 
-struct TileResult {
-  std::int64_t missed = 0;    // rows whose target cannot be reached
-  std::int64_t bad_row = -1;  // the first row with something that is not a distance; the search stops there
-};
-
 // Rows first .. last - 1. `reach` is the perplexity, or the sum of the weights. width: beta or sigma, may be
 // null.
 template <Isa I, class T>
-TileResult search_tile(WeightKind kind, In<T> dist, double reach, const RowSearch& search, std::int64_t first,
-                       std::int64_t last, T* work, Out<T> weight, T* width);
+SearchResult search_tile(WeightKind kind, In<T> dist, double reach, const RowSearch& search,
+                         std::int64_t first, std::int64_t last, T* work, Out<T> weight, T* width);
 
 }  // namespace flatland::kernels
