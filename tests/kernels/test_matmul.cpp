@@ -236,6 +236,8 @@ TEST_CASE_TEMPLATE("linear is product, bias and activation within rounding on ev
          {Shape{1, 1, 1}, {31, 2, 50}, {33, 100, 20}, {17, 31, 784}, {1100, 121, 3}, {550, 248, 2}})
       for (const Activation& act : k_activations)
         for (const bool with_bias : {false, true}) {
+          const bool large = s.m * s.n > 100000;
+          if (large && act.kind != ActivationKind::softplus && act.kind != ActivationKind::identity) continue;
           Guarded<T> x(s.m, s.k), w(s.n, s.k), y(s.m, s.n, s.n % 4 == 0 ? 4 : 1),
               bias(1, with_bias ? s.n : 0);
           x.fill_normal(13);
