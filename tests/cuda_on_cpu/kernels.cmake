@@ -1,5 +1,6 @@
 # The kernels once more, with their CUDA sources as C++ on the execution layer, and test programs that run on it what
-# is to hold on every device: test_<folder>_on_layer, whose tests are called layer.<folder>.<file>.
+# is to hold on every device: test_<folder>_on_layer, whose tests are called layer.<folder>.<file>. Each runs again with
+# blocks and threads in reverse and work done late, which shows races in device memory and missing waits.
 file(GLOB fronts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cpp)
 list(FILTER fronts EXCLUDE REGEX "_simd\\.cpp$")
 file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/*.cu)
@@ -19,10 +20,14 @@ foreach(folder kernels engine models dr)
     if(cases)
       get_filename_component(name ${file} NAME_WE)
       string(REPLACE test_ "" name ${name})
-      add_test(NAME layer.${folder}.${name} COMMAND test_${folder}_on_layer --source-file=*/${folder}/test_${name}.cpp
-        "--test-case=*on every device*")
-      set_tests_properties(layer.${folder}.${name} PROPERTIES ENVIRONMENT FLATLAND_TEST_DEVICE=cuda TIMEOUT 900
-        FAIL_REGULAR_EXPRESSION "test cases: +0 ")
+      foreach(way IN ITEMS "" .reverse)
+        add_test(NAME layer.${folder}.${name}${way} COMMAND test_${folder}_on_layer
+          --source-file=*/${folder}/test_${name}.cpp "--test-case=*on every device*")
+        set_tests_properties(layer.${folder}.${name}${way} PROPERTIES ENVIRONMENT FLATLAND_TEST_DEVICE=cuda TIMEOUT 900
+          FAIL_REGULAR_EXPRESSION "test cases: +0 ")
+      endforeach()
+      set_property(TEST layer.${folder}.${name}.reverse APPEND PROPERTY ENVIRONMENT
+        FLATLAND_CUDA_ORDER=reverse FLATLAND_CUDA_LATE=1)
       set(programs test_${folder}_on_layer)
     endif()
   endforeach()
