@@ -73,15 +73,17 @@ void adam(benchmark::State& state) {
   std::vector<float> m(value.size()), v(value.size());
   const std::vector<float> before = value;
   const std::int64_t edges[] = {0, 78400, 78500, 83500, 83550, 83650, n};
+  const double lr = 0.01;
+  kernels::ParameterClock clocks[6];
   std::vector<ParameterView<float>> parameters;
   for (int k = 0; k < 6; ++k) {
     const std::int64_t at = edges[k];
     parameters.push_back({&value[static_cast<std::size_t>(at)], &grad[static_cast<std::size_t>(at)],
                           &m[static_cast<std::size_t>(at)], &v[static_cast<std::size_t>(at)],
-                          edges[k + 1] - at});
+                          edges[k + 1] - at, &clocks[k]});
   }
   time_verified(
-      state, 28.0 * static_cast<double>(n), [&] { kernels::adam_step<float>(exec, {}, 1, parameters); },
+      state, 28.0 * static_cast<double>(n), [&] { kernels::adam_step<float>(exec, {}, &lr, parameters); },
       [&] {  // the first step has m = g and v = g^2 after the corrections
         for (std::size_t i = 0; i < value.size(); ++i) {
           const double g = grad[i];

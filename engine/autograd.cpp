@@ -1,9 +1,8 @@
-#include <flatland/engine/dispatch.h>
+#include <flatland/engine/op_inputs.h>
 #include <flatland/engine/ops.h>
-#include <flatland/engine/tape.h>
-#include <flatland/kernels/elementwise.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 
 namespace flatland {
@@ -69,6 +68,17 @@ PoolVector<std::shared_ptr<Node>> history(const std::shared_ptr<Node>& root) {
 
 }  // namespace
 
+const Tensor& unit_gradient(Dtype dtype, Device device) {
+  thread_local std::array<Tensor, 4> kept;  // float32 and float64 on each device
+  Tensor& one =
+      kept[2 * static_cast<std::size_t>(device) + static_cast<std::size_t>(dtype == Dtype::float64)];
+  if (!one.defined()) {
+    one = Tensor::ones({}, dtype, device);
+    one.impl()->storage->keep_ones();
+  }
+  return one;
+}
+
 }  // namespace detail
 
 struct BackwardContext::State {
@@ -128,7 +138,7 @@ void Tensor::backward() const {
   FLATLAND_CHECK(defined(), "backward: the tensor is undefined");
   FLATLAND_CHECK(numel() == 1, "backward: a tensor ", shape(),
                  " is not a single value; reduce it with sum or mean, or give the gradient of the output");
-  backward(ones(shape(), dtype(), device()));
+  backward(detail::view_as(detail::unit_gradient(dtype(), device()), shape()));
 }
 
 void Tensor::backward(const Tensor& upstream) const {

@@ -63,16 +63,43 @@ Tensor sum_middle(const Tensor& t, std::int64_t outer, std::int64_t n, std::int6
 
 }  // namespace
 
-Tensor apply_binary(std::string_view who, kernels::BinaryOp op, const Tensor& a, const Tensor& b) {
-  check_alike(who, a, b);
-  const Shape shape = broadcast_shape(who, a.shape(), b.shape());
+namespace {
+
+// An operand seen in a broadcast to `sizes`: a tensor, or a number.
+template <class T>
+kernels::Strided<const T> operand(const Tensor& t, const Sizes& sizes) {
+  return {t.data<T>(), strides_in(t.shape(), sizes)};
+}
+template <class T>
+kernels::Strided<const T> operand(double number, const Sizes&) {
+  return {.value = static_cast<T>(number)};
+}
+
+template <class A, class B>
+Tensor binary_like(std::string_view who, kernels::BinaryOp op, const A& a, const B& b, const Tensor& like,
+                   const Shape& shape) {
   const Sizes sizes = padded(shape);
-  Tensor result = Tensor::empty(shape, a.dtype(), a.device());
-  dispatch_float(who, a.dtype(), [&]<class T>(std::type_identity<T>) {
-    kernels::binary<T>(exec_of(a), op, sizes, {a.data<T>(), strides_in(a.shape(), sizes)},
-                       {b.data<T>(), strides_in(b.shape(), sizes)}, result.mutable_data<T>());
+  Tensor result = Tensor::empty(shape, like.dtype(), like.device());
+  dispatch_float(who, like.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::binary<T>(exec_of(like), op, sizes, operand<T>(a, sizes), operand<T>(b, sizes),
+                       result.mutable_data<T>());
   });
   return result;
+}
+
+}  // namespace
+
+Tensor apply_binary(std::string_view who, kernels::BinaryOp op, const Tensor& a, const Tensor& b) {
+  check_alike(who, a, b);
+  return binary_like(who, op, a, b, a, broadcast_shape(who, a.shape(), b.shape()));
+}
+Tensor apply_binary(std::string_view who, kernels::BinaryOp op, const Tensor& a, double b) {
+  check_defined(who, a);
+  return binary_like(who, op, a, b, a, a.shape());
+}
+Tensor apply_binary(std::string_view who, kernels::BinaryOp op, double a, const Tensor& b) {
+  check_defined(who, b);
+  return binary_like(who, op, a, b, b, b.shape());
 }
 
 Tensor apply_unary(std::string_view who, kernels::UnaryOp op, const Tensor& a) {
@@ -93,16 +120,16 @@ Tensor scaled(const Tensor& a, double factor) {
   return result;
 }
 
+Tensor scaled_by(const Tensor& upstream, const Tensor& a, double factor) {
+  if (!upstream.impl()->storage->ones())
+    return apply_binary("backward", kernels::BinaryOp::mul, a,
+                        factor == 1 ? upstream : scaled(upstream, factor));
+  return factor == 1 ? a : scaled(a, factor);
+}
+
 Tensor expand_to(const Tensor& t, const Shape& shape) {
   if (t.shape() == shape) return t;
-  const Sizes sizes = padded(shape);
-  Tensor result = Tensor::empty(shape, t.dtype(), t.device());
-  dispatch_float("expand", t.dtype(), [&]<class T>(std::type_identity<T>) {
-    const kernels::Strided<const T> source{t.data<T>(), strides_in(t.shape(), sizes)};
-    kernels::binary<T>(exec_of(t), kernels::BinaryOp::maximum, sizes, source, source,
-                       result.mutable_data<T>());
-  });
-  return result;
+  return binary_like("expand", kernels::BinaryOp::maximum, t, t, t, shape);
 }
 
 Tensor sum_to(const Tensor& t, const Shape& shape) {
@@ -139,15 +166,16 @@ Tensor sum_dim(const Tensor& t, int dim) {
 
 Tensor sum_all(std::string_view who, const Tensor& t) {
   check_defined(who, t);
-  const double total = dispatch_float(who, t.dtype(), [&]<class T>(std::type_identity<T>) {
-    return static_cast<double>(kernels::sum<T>(exec_of(t), t.matrix<T>()));
+  Tensor total = empty_value(t);
+  dispatch_float(who, t.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::sum<T>(exec_of(t), t.matrix<T>(), total.mutable_data<T>());
   });
-  return Tensor::scalar(total, t.dtype(), t.device());
+  return total;
 }
 
 void record_known_gradient(Tensor& loss, const Tensor& x, Tensor gradient) {
   record(loss, {x}, [gradient = std::move(gradient)](BackwardContext& ctx) {
-    ctx.accumulate(0, apply_binary("backward", kernels::BinaryOp::mul, gradient, ctx.grad()));
+    ctx.accumulate(0, scaled_by(ctx.grad(), gradient));
   });
 }
 

@@ -29,6 +29,12 @@ std::span<T> mutable_span_of(Tensor& t) {
 inline Tensor empty_like(const Tensor& t) {
   return Tensor::empty(t.shape(), t.dtype(), t.device());
 }
+// A single value of t's type and device, for a kernel to write: Tensor loss = empty_value(x);
+// dispatch_float(...{ kernels::sum<T>(exec_of(x), x.matrix<T>(), loss.mutable_data<T>()); });
+// Ops never bring a number from the device to the host: that would wait for it.
+inline Tensor empty_value(const Tensor& t) {
+  return Tensor::empty(Shape{}, t.dtype(), t.device());
+}
 // The same values under another shape of as many values, without history.
 inline Tensor view_as(const Tensor& t, const Shape& shape) {
   return make_tensor(t.impl()->storage, shape, t.dtype());
@@ -72,9 +78,14 @@ inline void check_index(std::string_view who, const Tensor& index, std::int64_t 
 
 // op(a, b) with broadcasting.
 Tensor apply_binary(std::string_view who, kernels::BinaryOp op, const Tensor& a, const Tensor& b);
+Tensor apply_binary(std::string_view who, kernels::BinaryOp op, const Tensor& a, double b);
+Tensor apply_binary(std::string_view who, kernels::BinaryOp op, double a, const Tensor& b);
 Tensor apply_unary(std::string_view who, kernels::UnaryOp op, const Tensor& a);
 // factor a
 Tensor scaled(const Tensor& a, double factor);
+// factor upstream a, for the gradient of a single value. Where that is known to be 1, as where backward
+// begins, there is no product.
+Tensor scaled_by(const Tensor& upstream, const Tensor& a, double factor = 1);
 // `t` repeated to a shape it broadcasts to.
 Tensor expand_to(const Tensor& t, const Shape& shape);
 // The gradient of expand_to: sums over the repeated dimensions.
@@ -82,6 +93,10 @@ Tensor sum_to(const Tensor& t, const Shape& shape);
 // The sum over dimension `dim`, which disappears.
 Tensor sum_dim(const Tensor& t, int dim);
 Tensor sum_all(std::string_view who, const Tensor& t);
+
+// A single 1, the gradient of a value for itself. Made at a thread's first use: where that may be while a
+// graph is recorded, call it before.
+const Tensor& unit_gradient(Dtype dtype, Device device);
 
 // Records a single value whose gradient for an upstream gradient of 1 is known.
 void record_known_gradient(Tensor& loss, const Tensor& x, Tensor gradient);

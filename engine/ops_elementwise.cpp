@@ -13,11 +13,6 @@ using kernels::UnaryOp;
 
 namespace {
 
-Tensor number_like(const Tensor& a, double value) {
-  detail::check_defined("arithmetic", a);
-  return Tensor::scalar(value, a.dtype(), a.device());
-}
-
 Tensor times(const Tensor& a, const Tensor& b) {
   return apply_binary("operator*", BinaryOp::mul, a, b);
 }
@@ -87,7 +82,7 @@ Tensor operator-(const Tensor& a) {
 }
 
 Tensor operator+(const Tensor& a, double b) {
-  Tensor y = apply_binary("operator+", BinaryOp::add, a, number_like(a, b));
+  Tensor y = apply_binary("operator+", BinaryOp::add, a, b);
   record(y, {a}, [](BackwardContext& ctx) { ctx.accumulate(0, ctx.grad()); });
   return y;
 }
@@ -103,9 +98,9 @@ Tensor operator-(const Tensor& a, double b) {
 }
 
 Tensor operator/(const Tensor& a, double b) {
-  Tensor y = apply_binary("operator/", BinaryOp::div, a, number_like(a, b));
+  Tensor y = apply_binary("operator/", BinaryOp::div, a, b);
   record(y, {a}, [b](BackwardContext& ctx) {
-    ctx.accumulate(0, apply_binary("operator/", BinaryOp::div, ctx.grad(), number_like(ctx.grad(), b)));
+    ctx.accumulate(0, apply_binary("operator/", BinaryOp::div, ctx.grad(), b));
   });
   return y;
 }
@@ -115,7 +110,7 @@ Tensor operator+(double a, const Tensor& b) {
 }
 
 Tensor operator-(double a, const Tensor& b) {
-  Tensor y = apply_binary("operator-", BinaryOp::sub, number_like(b, a), b);
+  Tensor y = apply_binary("operator-", BinaryOp::sub, a, b);
   record(y, {b}, [](BackwardContext& ctx) { ctx.accumulate(0, scaled(ctx.grad(), -1)); });
   return y;
 }
@@ -125,7 +120,14 @@ Tensor operator*(double a, const Tensor& b) {
 }
 
 Tensor operator/(double a, const Tensor& b) {
-  return number_like(b, a) / b;
+  Tensor y = apply_binary("operator/", BinaryOp::div, a, b);
+  if (needs_record({&b})) {
+    record(y, {b}, [b = b.detach(), y = y.detach()](BackwardContext& ctx) {
+      const Tensor over_b = apply_binary("operator/", BinaryOp::div, ctx.grad(), b);
+      ctx.accumulate(0, scaled(times(over_b, y), -1));
+    });
+  }
+  return y;
 }
 
 Tensor maximum(const Tensor& a, const Tensor& b) {
@@ -137,11 +139,11 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
 }
 
 Tensor pow(const Tensor& a, double exponent) {
-  Tensor y = apply_binary("pow", BinaryOp::pow, a, number_like(a, exponent));
+  Tensor y = apply_binary("pow", BinaryOp::pow, a, exponent);
   if (needs_record({&a})) {
     record(y, {a}, [a = a.detach(), exponent](BackwardContext& ctx) {
       if (exponent == 0) return;
-      const Tensor power = apply_binary("pow", BinaryOp::pow, a, number_like(a, exponent - 1));
+      const Tensor power = apply_binary("pow", BinaryOp::pow, a, exponent - 1);
       ctx.accumulate(0, times(ctx.grad(), scaled(power, exponent)));
     });
   }
@@ -170,7 +172,7 @@ Tensor sqrt(const Tensor& a) {
   Tensor y = apply_unary("sqrt", UnaryOp::sqrt, a);
   if (needs_record({&a})) {
     record(y, {a}, [y = y.detach()](BackwardContext& ctx) {
-      const Tensor positive = less(number_like(y, 0), y);
+      const Tensor positive = apply_binary("sqrt", BinaryOp::less, 0, y);
       const Tensor divisor = 2.0 * y + (1.0 - positive);  // never 0
       ctx.accumulate(0, times(ctx.grad(), positive) / divisor);
     });
@@ -182,8 +184,9 @@ Tensor abs(const Tensor& a) {
   Tensor y = apply_unary("abs", UnaryOp::abs, a);
   if (needs_record({&a})) {
     record(y, {a}, [a = a.detach()](BackwardContext& ctx) {
-      const Tensor zero = number_like(a, 0);
-      ctx.accumulate(0, times(ctx.grad(), less(zero, a) - less(a, zero)));
+      const Tensor sign =
+          apply_binary("abs", BinaryOp::less, 0, a) - apply_binary("abs", BinaryOp::less, a, 0);
+      ctx.accumulate(0, times(ctx.grad(), sign));
     });
   }
   return y;
@@ -207,7 +210,8 @@ Tensor clamp(const Tensor& a, double low, double high) {
   });
   if (needs_record({&a})) {
     record(y, {a}, [a = a.detach(), low, high](BackwardContext& ctx) {
-      const Tensor inside = times(less_equal(number_like(a, low), a), less_equal(a, number_like(a, high)));
+      const Tensor inside = times(apply_binary("clamp", BinaryOp::less_equal, low, a),
+                                  apply_binary("clamp", BinaryOp::less_equal, a, high));
       ctx.accumulate(0, times(ctx.grad(), inside));
     });
   }

@@ -1,14 +1,20 @@
 #include <flatland/engine/op_inputs.h>
 #include <flatland/engine/optim.h>
 
-#include <algorithm>
-#include <limits>
+#include <cmath>
 
 namespace flatland {
 
+namespace {
+void check_learning_rate(double lr) {
+  FLATLAND_CHECK(lr >= 0 && std::isfinite(lr), "optimizer: the learning rate is ", lr,
+                 "; it must be finite and 0 or more");
+}
+}  // namespace
+
 Optimizer::Optimizer(std::vector<Tensor> parameters, double lr)
     : parameters_(std::move(parameters)), learning_rate_(lr) {
-  FLATLAND_CHECK(lr >= 0, "optimizer: the learning rate is ", lr, "; it must be 0 or more");
+  check_learning_rate(lr);
   for (const Tensor& p : parameters_) {
     FLATLAND_CHECK(p.defined() && p.is_floating() && p.is_leaf() && p.requires_grad(),
                    "optimizer: a parameter is ", p, "; parameters are leaves that require a gradient");
@@ -16,6 +22,15 @@ Optimizer::Optimizer(std::vector<Tensor> parameters, double lr)
                    "optimizer: parameters are of ", name(parameters_[0].dtype()), " and ", name(p.dtype()),
                    "; all must have one type and live on one device");
   }
+  if (!parameters_.empty())
+    learning_rate_on_device_ = Tensor::scalar(lr, Dtype::float64, parameters_[0].device());
+}
+
+void Optimizer::set_learning_rate(double lr) {
+  if (lr == learning_rate_) return;
+  check_learning_rate(lr);
+  learning_rate_ = lr;
+  learning_rate_on_device_.fill(lr);
 }
 
 void Optimizer::zero_grad() {
@@ -24,66 +39,57 @@ void Optimizer::zero_grad() {
 
 namespace {
 
-void step_kernel(const kernels::Exec& exec, const kernels::SgdRule& rule, std::int64_t step,
-                 auto parameters) {
-  kernels::sgd_step(exec, rule, step, parameters);
+void step_kernel(const kernels::SgdRule& rule, const kernels::Exec& exec, const double* lr, auto parameters) {
+  kernels::sgd_step(exec, rule, lr, parameters);
 }
-void step_kernel(const kernels::Exec& exec, const kernels::AdamRule& rule, std::int64_t step,
+void step_kernel(const kernels::AdamRule& rule, const kernels::Exec& exec, const double* lr,
                  auto parameters) {
-  kernels::adam_step(exec, rule, step, parameters);
+  kernels::adam_step(exec, rule, lr, parameters);
 }
 
-// An optimizer whose rule is a kernel and whose state is up to two tensors a parameter.
+// An optimizer whose rule is a kernel and whose state is up to two tensors a parameter and its clock.
 template <class T, class Rule>
 class KernelOptimizer final : public Optimizer {
  public:
   KernelOptimizer(const Rule& rule, std::vector<Tensor> parameters, double lr, bool first, bool second)
-      : Optimizer(std::move(parameters), lr), rule_(rule), updates_(parameters_.size()) {
+      : Optimizer(std::move(parameters), lr), rule_(rule) {
     for (const Tensor& p : parameters_) {
       if (first) first_.push_back(Tensor::zeros(p.shape(), p.dtype(), p.device()));
       if (second) second_.push_back(Tensor::zeros(p.shape(), p.dtype(), p.device()));
     }
+    static_assert(sizeof(kernels::ParameterClock) == 2 * sizeof(std::int64_t));
+    clocks_ = Tensor::zeros({std::ssize(parameters_), 2}, Dtype::int64, parameters_[0].device());
     views_.reserve(parameters_.size());
+    detail::unit_gradient(parameters_[0].dtype(), parameters_[0].device());
   }
 
-  // One kernel for all parameters that were updated equally often, as a rule for all.
   void step() override {
     ++steps_;
-    constexpr std::int64_t none = std::numeric_limits<std::int64_t>::max();
-    for (std::size_t i = 0; i < parameters_.size(); ++i) updates_[i] += has_gradient(i);
-    for (std::int64_t count = 0;;) {
-      std::int64_t next = none;
-      for (std::size_t i = 0; i < parameters_.size(); ++i) {
-        if (has_gradient(i) && updates_[i] > count) next = std::min(next, updates_[i]);
-      }
-      if (next == none) return;
-      count = next;
-      update(count);
-    }
-  }
-
- private:
-  bool has_gradient(std::size_t i) const { return parameters_[i].impl()->grad.defined(); }
-
-  void update(std::int64_t count) {
     views_.clear();
+    auto* const clocks = reinterpret_cast<kernels::ParameterClock*>(clocks_.mutable_data<std::int64_t>());
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      if (!has_gradient(i) || updates_[i] != count) continue;
       Tensor& p = parameters_[i];
+      const Tensor& grad = p.impl()->grad;
+      if (!grad.defined()) continue;
+      FLATLAND_CHECK(p.device() == clocks_.device() && p.dtype() == dtype_of<T>, "optimizer: a parameter ",
+                     p.shape(), " is of ", name(p.dtype()), " on ", name(p.device()), " but was of ",
+                     name(dtype_of<T>), " on ", name(clocks_.device()),
+                     "; make a new optimizer after moving a model");
       views_.push_back({.value = p.mutable_data<T>(),
-                        .grad = p.impl()->grad.template data<T>(),
+                        .grad = grad.template data<T>(),
                         .m = first_.empty() ? nullptr : first_[i].template mutable_data<T>(),
                         .v = second_.empty() ? nullptr : second_[i].template mutable_data<T>(),
-                        .n = p.numel()});
+                        .n = p.numel(),
+                        .clock = clocks + i});
     }
-    rule_.lr = learning_rate_;
-    step_kernel(detail::exec_of(parameters_[0]), rule_, count,
+    step_kernel(rule_, detail::exec_of(clocks_), learning_rate_on_device_.data<double>(),
                 std::span<const kernels::ParameterView<T>>(views_));
   }
 
+ private:
   Rule rule_;
   std::vector<Tensor> first_, second_;
-  std::vector<std::int64_t> updates_;  // how often each parameter was updated
+  Tensor clocks_;  // a ParameterClock a parameter
   std::vector<kernels::ParameterView<T>> views_;
 };
 
@@ -110,8 +116,7 @@ std::unique_ptr<Optimizer> make_optimizer(const SGD& recipe, std::vector<Tensor>
   FLATLAND_CHECK(!recipe.nesterov || (recipe.momentum > 0 && recipe.dampening == 0),
                  "SGD: nesterov with momentum ", recipe.momentum, " and dampening ", recipe.dampening,
                  "; it needs a momentum above 0 and no dampening");
-  const kernels::SgdRule rule{.lr = lr,
-                              .momentum = recipe.momentum,
+  const kernels::SgdRule rule{.momentum = recipe.momentum,
                               .dampening = recipe.dampening,
                               .weight_decay = recipe.weight_decay,
                               .nesterov = recipe.nesterov};
@@ -121,11 +126,8 @@ std::unique_ptr<Optimizer> make_optimizer(const SGD& recipe, std::vector<Tensor>
 std::unique_ptr<Optimizer> make_optimizer(const Adam& recipe, std::vector<Tensor> parameters, double lr) {
   FLATLAND_CHECK(recipe.beta1 >= 0 && recipe.beta1 < 1 && recipe.beta2 >= 0 && recipe.beta2 < 1,
                  "Adam: betas ", recipe.beta1, " and ", recipe.beta2, "; both must be in [0, 1)");
-  const kernels::AdamRule rule{.lr = lr,
-                               .beta1 = recipe.beta1,
-                               .beta2 = recipe.beta2,
-                               .eps = recipe.eps,
-                               .weight_decay = recipe.weight_decay};
+  const kernels::AdamRule rule{
+      .beta1 = recipe.beta1, .beta2 = recipe.beta2, .eps = recipe.eps, .weight_decay = recipe.weight_decay};
   return make(rule, std::move(parameters), lr, true, true);
 }
 

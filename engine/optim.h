@@ -13,16 +13,18 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
   void zero_grad();
-  // Parameters without a gradient are left as they are.
+  // Parameters without a gradient are left as they are. What changes from step to step, the learning rate and
+  // the numbers of steps, lies on the parameters' device: a step recorded in a CUDA graph can be replayed.
   virtual void step() = 0;
   double learning_rate() const { return learning_rate_; }
-  void set_learning_rate(double lr) { learning_rate_ = lr; }
+  void set_learning_rate(double lr);
   std::int64_t steps() const { return steps_; }
 
  protected:
   Optimizer(std::vector<Tensor> parameters, double lr);
   std::vector<Tensor> parameters_;
   double learning_rate_;
+  Tensor learning_rate_on_device_;  // float64, where the parameters are
   std::int64_t steps_ = 0;
 };
 

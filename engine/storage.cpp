@@ -4,8 +4,6 @@
 #include <flatland/kernels/elementwise.h>
 #include <flatland/kernels/memory.h>
 
-#include <algorithm>
-
 namespace flatland::detail {
 
 Storage::Storage(Device device, std::size_t bytes)
@@ -14,12 +12,6 @@ Storage::Storage(Device device, std::size_t bytes)
 Storage::~Storage() {
   pool_free(device_, data_, bytes_);
 }
-
-namespace {
-void need_cpu(Device device, const char* who) {
-  FLATLAND_CHECK(device == Device::cpu, who, ": not on cuda yet; do it on the CPU and bring the result over");
-}
-}  // namespace
 
 void copy_bytes(Device to, void* dst, Device from, const void* src, std::size_t bytes) {
   if (to == from) return kernels::copy_within(current_exec(to), dst, src, bytes);
@@ -35,24 +27,18 @@ void copy_rows(Device device, RawMatrix dst, RawMatrix src, std::int64_t rows, s
 }
 
 void fill_values(Device device, Dtype dtype, void* dst, std::int64_t n, double value) {
-  const auto count = static_cast<std::size_t>(n);
   dispatch_any(dtype, [&]<class T>(std::type_identity<T>) {
-    const std::span<T> values(static_cast<T*>(dst), count);
-    if constexpr (std::is_same_v<T, std::int32_t>) {
-      need_cpu(device, "fill");
-      std::fill(values.begin(), values.end(), static_cast<T>(value));
-    } else {
-      kernels::fill<T>(current_exec(device), static_cast<T>(value), values);
-    }
+    kernels::fill<T>(current_exec(device), static_cast<T>(value),
+                     {static_cast<T*>(dst), static_cast<std::size_t>(n)});
   });
 }
 
 void convert_values(Device device, Dtype to, void* dst, Dtype from, const void* src, std::int64_t n) {
-  need_cpu(device, "convert");
+  const auto count = static_cast<std::size_t>(n);
   dispatch_any(to, [&]<class To>(std::type_identity<To>) {
     dispatch_any(from, [&]<class From>(std::type_identity<From>) {
-      std::transform(static_cast<const From*>(src), static_cast<const From*>(src) + n, static_cast<To*>(dst),
-                     [](From x) { return static_cast<To>(x); });
+      kernels::convert<To, From>(current_exec(device), {static_cast<const From*>(src), count},
+                                 {static_cast<To*>(dst), count});
     });
   });
 }

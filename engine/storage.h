@@ -20,10 +20,15 @@ class Storage {
   Device device() const { return device_; }
   void* data() const { return data_; }
 
+  // All values are 1 and stay so: writing them is an Error.
+  bool ones() const { return ones_; }
+  void keep_ones() { ones_ = true; }
+
  private:
   Device device_;
   std::size_t bytes_;
   void* data_;
+  bool ones_ = false;
 };
 
 // A (rows, cols) block of values of `value_size` bytes, `ld` values a row apart.

@@ -43,6 +43,11 @@ void need_cpu(const Tensor& t, std::string_view who) {
                  "; bring it over with to(Device::cpu)");
 }
 
+void need_mutable(const Tensor& t) {
+  FLATLAND_CHECK(!t.impl()->storage->ones(),
+                 "Tensor: this gradient of 1 is shared and cannot be written; write a clone() of it");
+}
+
 // Of rank 2 as it is, rank 1 as one row, else the leading dimensions become rows.
 std::array<std::int64_t, 2> matrix_size(const Shape& shape) {
   if (shape.rank() == 0) return {1, 1};
@@ -137,6 +142,7 @@ const T* Tensor::data() const {
 template <class T>
 T* Tensor::mutable_data() {
   detail::need_type<T>(*this);
+  detail::need_mutable(*this);
   return static_cast<T*>(impl_->storage->data());
 }
 
@@ -235,11 +241,14 @@ void Tensor::copy_from(const Tensor& other) {
                  other.shape(), " of ", name(other.dtype()), " for a tensor ", shape(), " of ", name(dtype()),
                  "; shape and type must be equal");
   if (impl_->storage == other.impl_->storage) return;
+  detail::need_mutable(*this);
   detail::copy_bytes(device(), impl_->storage->data(), other.device(), other.impl_->storage->data(),
                      static_cast<std::size_t>(numel()) * size_of(dtype()));
 }
 
 void Tensor::fill(double value) {
+  detail::need_defined(*this);
+  detail::need_mutable(*this);
   detail::fill_values(device(), dtype(), impl_->storage->data(), numel(), value);
 }
 

@@ -65,6 +65,17 @@ __device__ inline std::int64_t thread_count() {
   return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
 }
 
+// Values that one load or store moves, where pointers are aligned to it.
+template <class T, int width>
+struct alignas(sizeof(T) * width) Pack {
+  T value[width];
+};
+template <class T>
+inline constexpr int k_pack_width = 16 / static_cast<int>(sizeof(T));  // the widest
+inline bool aligned_for_packs(const void* p) {
+  return reinterpret_cast<std::uintptr_t>(p) % 16 == 0;
+}
+
 // add(x, y) over the 32 lanes, in every lane; the order of additions is fixed.
 template <class T, class Add>
 __device__ T warp_reduce(T x, Add add) {

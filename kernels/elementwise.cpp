@@ -1,7 +1,9 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/elementwise.h>
+#include <flatland/kernels/elementwise_cuda.h>
 #include <flatland/kernels/elementwise_simd.h>
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 
@@ -32,7 +34,8 @@ struct Operand {
   std::int64_t size[4] = {1, 1, 1, 1};
   std::int64_t stride[4] = {0, 0, 0, 0};
 
-  Operand(const std::array<std::int64_t, 4>& shape, const Strided<const T>& a) : data(a.data) {
+  Operand(const std::array<std::int64_t, 4>& shape, const Strided<const T>& a)
+      : data(a.data != nullptr ? a.data : &a.value) {
     int k = 4;  // dimensions k .. 3 are in use
     for (int d = 3; d >= 0; --d) {
       const std::int64_t n = shape[static_cast<std::size_t>(d)], s = a.strides[static_cast<std::size_t>(d)];
@@ -88,6 +91,7 @@ struct Operand {
 template <class T>
 void unary(const Exec& exec, UnaryOp op, InSpan<T> x, std::span<T> y) {
   check_same_size("unary", x.size(), y.size());
+  FLATLAND_ON_CUDA(exec) return cuda::unary<T>(exec, op, x, y);
   const auto run = with_isa([](auto isa) { return &unary_dense<isa, T>; });
   for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
     run(op, x.data() + begin, y.data() + begin, count);
@@ -100,6 +104,7 @@ void binary(const Exec& exec, BinaryOp op, const std::array<std::int64_t, 4>& sh
   std::int64_t n = 1;
   for (const std::int64_t size : shape) n = checked_mul(n, size);
   if (n == 0) return;
+  FLATLAND_ON_CUDA(exec) return cuda::binary<T>(exec, op, shape, a, b, y);
   const Operand<T> left(shape, a), right(shape, b);
   const auto run = with_isa([](auto isa) { return &binary_dense<isa, T>; });
   const bool dense = left.dense() && right.dense();
@@ -117,6 +122,7 @@ template <class T>
 void axpby(const Exec& exec, std::type_identity_t<T> alpha, InSpan<T> x, std::type_identity_t<T> beta,
            std::span<T> y) {
   check_same_size("axpby", x.size(), y.size());
+  FLATLAND_ON_CUDA(exec) return cuda::axpby<T>(exec, alpha, x, beta, y);
   const auto run = with_isa([](auto isa) { return &axpby_dense<isa, T>; });
   for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
     run(alpha, x.data() + begin, beta, y.data() + begin, count);
@@ -125,6 +131,7 @@ void axpby(const Exec& exec, std::type_identity_t<T> alpha, InSpan<T> x, std::ty
 
 template <class T>
 void fill(const Exec& exec, std::type_identity_t<T> value, std::span<T> y) {
+  FLATLAND_ON_CUDA(exec) return cuda::fill<T>(exec, value, y);
   for_tiles(exec, std::ssize(y),
             [&](std::int64_t begin, std::int64_t count) { std::fill_n(y.data() + begin, count, value); });
 }
@@ -134,24 +141,43 @@ void clamp(const Exec& exec, InSpan<T> x, std::type_identity_t<T> low, std::type
            std::span<T> y) {
   check_same_size("clamp", x.size(), y.size());
   FLATLAND_CHECK(low <= high, "clamp: the range is ", low, " to ", high, "; low must not be above high");
+  FLATLAND_ON_CUDA(exec) return cuda::clamp<T>(exec, x, low, high, y);
   const auto run = with_isa([](auto isa) { return &clamp_dense<isa, T>; });
   for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
     run(x.data() + begin, low, high, y.data() + begin, count);
   });
 }
 
-template void unary<float>(const Exec&, UnaryOp, InSpan<float>, std::span<float>);
-template void unary<double>(const Exec&, UnaryOp, InSpan<double>, std::span<double>);
-template void binary<float>(const Exec&, BinaryOp, const std::array<std::int64_t, 4>&, Strided<const float>,
-                            Strided<const float>, float*);
-template void binary<double>(const Exec&, BinaryOp, const std::array<std::int64_t, 4>&, Strided<const double>,
-                             Strided<const double>, double*);
-template void axpby<float>(const Exec&, float, InSpan<float>, float, std::span<float>);
-template void axpby<double>(const Exec&, double, InSpan<double>, double, std::span<double>);
-template void fill<float>(const Exec&, float, std::span<float>);
-template void fill<double>(const Exec&, double, std::span<double>);
-template void fill<std::int64_t>(const Exec&, std::int64_t, std::span<std::int64_t>);
-template void clamp<float>(const Exec&, InSpan<float>, float, float, std::span<float>);
-template void clamp<double>(const Exec&, InSpan<double>, double, double, std::span<double>);
+template <class To, class From>
+void convert(const Exec& exec, std::span<const From> x, std::span<To> y) {
+  check_same_size("convert", x.size(), y.size());
+  FLATLAND_ON_CUDA(exec) return cuda::convert(exec, x, y);
+  for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
+    const From* const from = x.data() + begin;
+    std::transform(from, from + count, y.data() + begin, [](From v) { return static_cast<To>(v); });
+  });
+}
+
+#define FLATLAND_INSTANTIATE(T)                                                                        \
+  template void unary<T>(const Exec&, UnaryOp, InSpan<T>, std::span<T>);                               \
+  template void binary<T>(const Exec&, BinaryOp, const std::array<std::int64_t, 4>&, Strided<const T>, \
+                          Strided<const T>, T*);                                                       \
+  template void axpby<T>(const Exec&, T, InSpan<T>, T, std::span<T>);                                  \
+  template void clamp<T>(const Exec&, InSpan<T>, T, T, std::span<T>)
+FLATLAND_INSTANTIATE(float);
+FLATLAND_INSTANTIATE(double);
+#undef FLATLAND_INSTANTIATE
+
+#define FLATLAND_INSTANTIATE(T)                                                    \
+  template void fill<T>(const Exec&, T, std::span<T>);                             \
+  template void convert(const Exec&, std::span<const float>, std::span<T>);        \
+  template void convert(const Exec&, std::span<const double>, std::span<T>);       \
+  template void convert(const Exec&, std::span<const std::int32_t>, std::span<T>); \
+  template void convert(const Exec&, std::span<const std::int64_t>, std::span<T>)
+FLATLAND_INSTANTIATE(float);
+FLATLAND_INSTANTIATE(double);
+FLATLAND_INSTANTIATE(std::int32_t);
+FLATLAND_INSTANTIATE(std::int64_t);
+#undef FLATLAND_INSTANTIATE
 
 }  // namespace flatland::kernels

@@ -16,11 +16,13 @@ enum class BinaryOp { add, sub, mul, div, maximum, minimum, pow, less, less_equa
 template <class T>
 void unary(const Exec& exec, UnaryOp op, InSpan<T> x, std::span<T> y);
 
-// A dense array seen through a broadcast: stride 0 along a repeated dimension.
+// A dense array seen through a broadcast: stride 0 along a repeated dimension. Without data it is the number
+// `value` everywhere.
 template <class T>
 struct Strided {
   T* data = nullptr;
   std::array<std::int64_t, 4> strides{};
+  std::remove_const_t<T> value{};
 };
 
 // y = op(a, b) over `shape` (up to four dimensions, leading ones are 1); y is dense and row-major.
@@ -34,7 +36,7 @@ template <class T>
 void axpby(const Exec& exec, std::type_identity_t<T> alpha, InSpan<T> x, std::type_identity_t<T> beta,
            std::span<T> y);
 
-// y[i] = value.
+// y[i] = value.   float, double, int32, int64
 template <class T>
 void fill(const Exec& exec, std::type_identity_t<T> value, std::span<T> y);
 
@@ -42,5 +44,9 @@ void fill(const Exec& exec, std::type_identity_t<T> value, std::span<T> y);
 template <class T>
 void clamp(const Exec& exec, InSpan<T> x, std::type_identity_t<T> low, std::type_identity_t<T> high,
            std::span<T> y);
+
+// y[i] = x[i] in another type, as C++ converts numbers.   x, y (n) of float, double, int32, int64
+template <class To, class From>
+void convert(const Exec& exec, std::span<const From> x, std::span<To> y);
 
 }  // namespace flatland::kernels

@@ -1,6 +1,8 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/gather.h>
+#include <flatland/kernels/gather_cuda.h>
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <cstring>
@@ -27,6 +29,7 @@ void gather_rows(const Exec& exec, MatView<const T> x, std::span<const std::int6
   FLATLAND_CHECK(y.rows == std::ssize(index) && y.cols == x.cols, "gather_rows: y is ", y, " but ",
                  index.size(), " rows of x ", x, " were asked for; y must be (", index.size(), ", ", x.cols,
                  ")");
+  FLATLAND_ON_CUDA(exec) return cuda::gather_rows<T>(exec, x, index.data(), y);
   check_index("gather_rows", index, x.rows);
   const std::int64_t tile = std::max<std::int64_t>(1, k_tile_values / std::max<std::int64_t>(1, x.cols));
   parallel_for(exec, ceil_div(y.rows, tile), [&](std::int64_t t, int) {
@@ -48,6 +51,7 @@ template <class T>
 void scatter_add_rows(const Exec& exec, MatView<const T> y, std::span<const std::int64_t> index, Out<T> x) {
   FLATLAND_CHECK(y.rows == std::ssize(index) && y.cols == x.cols, "scatter_add_rows: y is ", y, " for ",
                  index.size(), " indices and x ", x, "; y must be (", index.size(), ", ", x.cols, ")");
+  FLATLAND_ON_CUDA(exec) return cuda::scatter_add_rows<T>(exec, y, index.data(), x);
   check_index("scatter_add_rows", index, x.rows);
   parallel_for(exec, ceil_div(x.cols, k_tile_cols), [&](std::int64_t t, int) {
     const std::int64_t begin = t * k_tile_cols;

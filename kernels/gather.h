@@ -1,4 +1,5 @@
-// Rows by index.
+// Rows by index. On CUDA indices are not checked: a row for an index out of range is all zeros when gathered
+// and left out when scattered.
 #pragma once
 
 #include <flatland/kernels/exec.h>

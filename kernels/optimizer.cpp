@@ -1,7 +1,9 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/optimizer.h>
+#include <flatland/kernels/optimizer_cuda.h>
 #include <flatland/kernels/optimizer_simd.h>
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,24 +14,27 @@ namespace {
 
 constexpr std::int64_t k_tile = 8192;
 
-// Cuts all parameters into tiles of one list and calls f(parameter, begin, count) for each tile.
+// Cuts the values of all parameters, one behind the other, into tiles and calls f(parameter number, begin,
+// count) for each tile's part of each parameter.
 template <class T, class F>
 void for_all_values(const Exec& exec, std::span<const ParameterView<T>> parameters, F f) {
-  std::int64_t tiles = 0;
-  for (const ParameterView<T>& p : parameters) tiles += ceil_div(p.n, k_tile);
-  parallel_for(exec, tiles, [&](std::int64_t task, int) {
-    for (const ParameterView<T>& p : parameters) {
-      const std::int64_t own = ceil_div(p.n, k_tile);
-      if (task < own) return f(p, task * k_tile, std::min(k_tile, p.n - task * k_tile));
-      task -= own;
+  std::int64_t total = 0;
+  for (const ParameterView<T>& p : parameters) total += p.n;
+  parallel_for(exec, ceil_div(total, k_tile), [&](std::int64_t tile, int) {
+    std::int64_t begin = tile * k_tile, end = std::min(total, begin + k_tile);
+    for (std::size_t k = 0; k < parameters.size() && end > 0; ++k) {
+      const std::int64_t n = parameters[k].n, first = std::max<std::int64_t>(begin, 0),
+                         last = std::min(end, n);
+      if (first < last) f(k, first, last - first);
+      begin -= n;
+      end -= n;
     }
   });
 }
 
 template <class T>
-void check_parameters(const char* who, std::int64_t step, std::span<const ParameterView<T>> parameters,
-                      bool needs_m, bool needs_v) {
-  FLATLAND_CHECK(step >= 1, who, ": step is ", step, "; steps count from 1");
+void check_parameters(const char* who, std::span<const ParameterView<T>> parameters, bool needs_m,
+                      bool needs_v) {
   for (std::size_t k = 0; k < parameters.size(); ++k) {
     const ParameterView<T>& p = parameters[k];
     FLATLAND_CHECK(p.n >= 0, who, ": parameter ", k, " has ", p.n, " values");
@@ -38,6 +43,19 @@ void check_parameters(const char* who, std::int64_t step, std::span<const Parame
                    " has no value or no gradient; leave it out of the step");
     FLATLAND_CHECK((p.m != nullptr || !needs_m) && (p.v != nullptr || !needs_v), who, ": parameter ", k,
                    " lacks state that this rule keeps; give ", p.n, " zeros for ", needs_v ? "m and v" : "m");
+    FLATLAND_CHECK(p.clock != nullptr || !needs_m, who, ": parameter ", k,
+                   " has no clock; give one a parameter");
+  }
+}
+
+// constants[k] = make(step number) of parameter k, which its clock then shows; parameters in step share them.
+template <class T, class Constants, class Make>
+void start_step(std::span<const ParameterView<T>> parameters, std::span<Constants> constants, Make make) {
+  std::int64_t known = 0;
+  for (std::size_t k = 0; k < parameters.size(); ++k) {
+    const std::int64_t step = parameters[k].clock != nullptr ? ++parameters[k].clock->steps : 1;
+    constants[k] = step == known ? constants[k - 1] : make(step);
+    known = step;
   }
 }
 
@@ -49,61 +67,54 @@ void check_not_negative(const char* who, const char* what, double value) {
 }  // namespace
 
 template <class T>
-void sgd_step(const Exec& exec, const SgdRule& rule, std::int64_t step,
+void sgd_step(const Exec& exec, const SgdRule& rule, const double* lr,
               std::span<const ParameterView<T>> parameters) {
-  check_not_negative("sgd_step", "the learning rate", rule.lr);
   check_not_negative("sgd_step", "momentum", rule.momentum);
   check_not_negative("sgd_step", "weight_decay", rule.weight_decay);
   FLATLAND_CHECK(!rule.nesterov || (rule.momentum > 0 && rule.dampening == 0),
                  "sgd_step: nesterov has momentum ", rule.momentum, " and dampening ", rule.dampening,
                  "; it needs momentum and no dampening");
   const bool keeps_velocity = rule.momentum != 0;
-  check_parameters("sgd_step", step, parameters, keeps_velocity, false);
-  const SgdConstants<T> constants{static_cast<T>(rule.lr),
-                                  static_cast<T>(rule.momentum),
-                                  static_cast<T>(1 - rule.dampening),
-                                  static_cast<T>(rule.weight_decay),
-                                  rule.nesterov,
-                                  step == 1};
+  check_parameters("sgd_step", parameters, keeps_velocity, false);
+  FLATLAND_ON_CUDA(exec) return cuda::sgd_step(exec, rule, lr, parameters);
+  check_not_negative("sgd_step", "the learning rate", *lr);
+  const ScratchArray<SgdConstants<T>> constants(exec, std::ssize(parameters));
+  start_step(parameters, constants.span(),
+             [&](std::int64_t step) { return SgdConstants<T>(rule, *lr, step); });
   const auto tile = with_isa([](auto isa) { return &sgd_tile<isa, T>; });
-  for_all_values<T>(exec, parameters, [&](const ParameterView<T>& p, std::int64_t begin, std::int64_t count) {
-    tile(constants, p.value + begin, p.grad + begin, keeps_velocity ? p.m + begin : nullptr, count);
+  for_all_values(exec, parameters, [&](std::size_t k, std::int64_t begin, std::int64_t count) {
+    const ParameterView<T>& p = parameters[k];
+    tile(constants.span()[k], p.value + begin, p.grad + begin, keeps_velocity ? p.m + begin : nullptr, count);
   });
 }
 
 template <class T>
-void adam_step(const Exec& exec, const AdamRule& rule, std::int64_t step,
+void adam_step(const Exec& exec, const AdamRule& rule, const double* lr,
                std::span<const ParameterView<T>> parameters) {
-  check_not_negative("adam_step", "the learning rate", rule.lr);
   check_not_negative("adam_step", "eps", rule.eps);
   check_not_negative("adam_step", "weight_decay", rule.weight_decay);
   FLATLAND_CHECK(rule.beta1 >= 0 && rule.beta1 < 1 && rule.beta2 >= 0 && rule.beta2 < 1,
                  "adam_step: the betas are ", rule.beta1, " and ", rule.beta2, "; give numbers in [0, 1)");
-  check_parameters("adam_step", step, parameters, true, true);
-  const double correction1 = 1 - std::pow(rule.beta1, static_cast<double>(step));
-  const double correction2 = 1 - std::pow(rule.beta2, static_cast<double>(step));
-  const AdamConstants<T> constants{static_cast<T>(rule.lr / correction1),
-                                   static_cast<T>(1 / std::sqrt(correction2)),
-                                   static_cast<T>(rule.beta1),
-                                   static_cast<T>(1 - rule.beta1),
-                                   static_cast<T>(rule.beta2),
-                                   static_cast<T>(1 - rule.beta2),
-                                   static_cast<T>(rule.eps),
-                                   static_cast<T>(rule.decoupled ? 0 : rule.weight_decay),
-                                   static_cast<T>(rule.decoupled ? 1 - rule.lr * rule.weight_decay : 1)};
+  check_parameters("adam_step", parameters, true, true);
+  FLATLAND_ON_CUDA(exec) return cuda::adam_step(exec, rule, lr, parameters);
+  check_not_negative("adam_step", "the learning rate", *lr);
+  const ScratchArray<AdamConstants<T>> constants(exec, std::ssize(parameters));
+  start_step(parameters, constants.span(), [&](std::int64_t step) {
+    const auto t = static_cast<double>(step);
+    return AdamConstants<T>(rule, *lr, std::pow(rule.beta1, t), std::pow(rule.beta2, t));
+  });
   const auto tile = with_isa([](auto isa) { return &adam_tile<isa, T>; });
-  for_all_values<T>(exec, parameters, [&](const ParameterView<T>& p, std::int64_t begin, std::int64_t count) {
-    tile(constants, p.value + begin, p.grad + begin, p.m + begin, p.v + begin, count);
+  for_all_values(exec, parameters, [&](std::size_t k, std::int64_t begin, std::int64_t count) {
+    const ParameterView<T>& p = parameters[k];
+    tile(constants.span()[k], p.value + begin, p.grad + begin, p.m + begin, p.v + begin, count);
   });
 }
 
-template void sgd_step<float>(const Exec&, const SgdRule&, std::int64_t,
-                              std::span<const ParameterView<float>>);
-template void sgd_step<double>(const Exec&, const SgdRule&, std::int64_t,
-                               std::span<const ParameterView<double>>);
-template void adam_step<float>(const Exec&, const AdamRule&, std::int64_t,
-                               std::span<const ParameterView<float>>);
-template void adam_step<double>(const Exec&, const AdamRule&, std::int64_t,
-                                std::span<const ParameterView<double>>);
+#define FLATLAND_INSTANTIATE(T)                                                                          \
+  template void sgd_step(const Exec&, const SgdRule&, const double*, std::span<const ParameterView<T>>); \
+  template void adam_step(const Exec&, const AdamRule&, const double*, std::span<const ParameterView<T>>)
+FLATLAND_INSTANTIATE(float);
+FLATLAND_INSTANTIATE(double);
+#undef FLATLAND_INSTANTIATE
 
 }  // namespace flatland::kernels

@@ -1,7 +1,9 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/random.h>
+#include <flatland/kernels/random_cuda.h>
 #include <flatland/kernels/random_simd.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <bit>
@@ -93,6 +95,7 @@ void fill_uniform(const Exec& exec, RandomStream random, double low, double high
                   std::uint64_t first) {
   FLATLAND_CHECK(std::isfinite(low) && std::isfinite(high), "fill_uniform: the range is ", low, " to ", high,
                  "; give finite numbers");
+  FLATLAND_ON_CUDA(exec) return cuda::fill_uniform<T>(exec, random, low, high - low, y, first);
   const auto tile = with_isa([](auto isa) { return &uniform_tile<isa, T>; });
   for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
     tile(random, first + static_cast<std::uint64_t>(begin), count, low, high - low, y.data() + begin);
@@ -104,6 +107,7 @@ void fill_normal(const Exec& exec, RandomStream random, double mean, double devi
                  std::uint64_t first) {
   FLATLAND_CHECK(std::isfinite(mean) && std::isfinite(deviation) && deviation >= 0, "fill_normal: mean ",
                  mean, " and deviation ", deviation, "; give finite numbers and a deviation of 0 or more");
+  FLATLAND_ON_CUDA(exec) return cuda::fill_normal<T>(exec, random, mean, deviation, y, first);
   const auto tile = with_isa([](auto isa) { return &normal_tile<isa, T>; });
   for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
     tile(random, first + static_cast<std::uint64_t>(begin), count, mean, deviation, y.data() + begin);
@@ -115,6 +119,7 @@ void random_permutation(const Exec& exec, RandomStream random, std::span<std::in
   const std::int64_t n = std::ssize(permutation);
   FLATLAND_CHECK(n < std::int64_t{1} << 32, "random_permutation: ", n, " items; at most 2^32 - 1");
   if (n == 0) return;
+  FLATLAND_ON_CUDA(exec) return cuda::random_permutation(exec, random, permutation, first);
   const PositionSort order(random, first, n);
   const ScratchArray<std::uint64_t> words(exec, n);
   const ScratchArray<std::uint64_t> other(exec, n);

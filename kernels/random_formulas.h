@@ -5,6 +5,7 @@
 #pragma once
 
 #include <flatland/kernels/primitives.h>
+#include <flatland/kernels/random.h>
 #ifdef FLATLAND_ISA_LEVEL
 #include <flatland/kernels/simd.h>
 #endif
@@ -65,6 +66,11 @@ FLATLAND_HD V cos_turns(V v) {
 template <class V>
 FLATLAND_HD V box_muller(V u, V v) {
   return sqrt(-2.0 * detail::portable_log(u)) * detail::cos_turns(v);
+}
+// The same of one draw's bits.
+FLATLAND_HD double normal_of(const RandomBits& bits) {
+  return box_muller(1.0 - uniform_of(std::uint64_t{bits[1]} << 32 | bits[0]),
+                    uniform_of(std::uint64_t{bits[3]} << 32 | bits[2]));
 }
 
 }  // namespace flatland::kernels

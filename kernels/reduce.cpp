@@ -1,7 +1,9 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/reduce.h>
+#include <flatland/kernels/reduce_cuda.h>
 #include <flatland/kernels/reduce_simd.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <cmath>
@@ -68,20 +70,22 @@ void column_totals(const Exec& exec, ColumnTerm term, MatView<const T> x, const 
 }  // namespace
 
 template <class T>
-T sum(const Exec& exec, MatView<const T> x) {
+void sum(const Exec& exec, In<T> x, T* value) {
+  FLATLAND_ON_CUDA(exec) return cuda::sum<T>(exec, x, value);
   const MatView<const T> values = flat(x);
   const ScratchArray<double> partial(exec, tiles_of(values));
   const auto add = with_isa([](auto isa) { return &sum_dense<isa, T>; });
   reduce_tiles(exec, values, partial.span(), add, [](double a, double b) { return a + b; });
   double total = 0;
   for (const double part : partial.span()) total += part;
-  return static_cast<T>(total);
+  *value = static_cast<T>(total);
 }
 
 template <class T>
 void row_sums(const Exec& exec, In<T> x, std::span<T> s) {
   FLATLAND_CHECK(std::ssize(s) == x.rows, "row_sums: s has ", s.size(), " values but x is ", x,
                  "; give one a row");
+  FLATLAND_ON_CUDA(exec) return cuda::row_sums<T>(exec, x, s);
   const auto add = with_isa([](auto isa) { return &sum_dense<isa, T>; });
   const std::int64_t rows = std::max<std::int64_t>(1, k_tile / std::max<std::int64_t>(1, x.cols));
   parallel_for(exec, ceil_div(x.rows, rows), [&](std::int64_t tile, int) {
@@ -96,6 +100,7 @@ template <class T>
 void column_sums(const Exec& exec, In<T> x, std::span<T> s, bool accumulate) {
   FLATLAND_CHECK(std::ssize(s) == x.cols, "column_sums: s has ", s.size(), " values but x is ", x,
                  "; give one a column");
+  FLATLAND_ON_CUDA(exec) return cuda::column_sums<T>(exec, x, s, accumulate);
   const ScratchArray<double> total(exec, x.cols);
   column_totals<T>(exec, ColumnTerm::value, x, nullptr, total.data());
   for (std::size_t j = 0; j < s.size(); ++j) {
@@ -104,16 +109,16 @@ void column_sums(const Exec& exec, In<T> x, std::span<T> s, bool accumulate) {
 }
 
 template <class T>
-T max(const Exec& exec, MatView<const T> x) {
+void max(const Exec& exec, In<T> x, T* value) {
   FLATLAND_CHECK(x.rows > 0 && x.cols > 0, "max: x is ", x, "; the largest of no values is not defined");
+  FLATLAND_ON_CUDA(exec) return cuda::max<T>(exec, x, value);
   const MatView<const T> values = flat(x);
   const ScratchArray<T> partial(exec, tiles_of(values));
-  const auto larger = [](T a, T b) { return (b > a || std::isnan(b)) ? b : a; };
   const auto largest = with_isa([](auto isa) { return &max_dense<isa, T>; });
-  reduce_tiles(exec, values, partial.span(), largest, larger);
+  reduce_tiles(exec, values, partial.span(), largest, [](T a, T b) { return larger(b, a); });
   T result = partial[0];
-  for (const T part : partial.span()) result = larger(result, part);
-  return result;
+  for (const T part : partial.span()) result = larger(part, result);
+  *value = result;
 }
 
 template <class T>
@@ -121,15 +126,15 @@ void row_argmax(const Exec& exec, MatView<const T> x, std::span<std::int64_t> in
   FLATLAND_CHECK(std::ssize(index) == x.rows, "row_argmax: index has ", index.size(), " values but x is ", x,
                  "; give one a row");
   FLATLAND_CHECK(x.cols > 0 || x.rows == 0, "row_argmax: x is ", x, "; it needs a column at least");
+  FLATLAND_ON_CUDA(exec) return cuda::row_argmax<T>(exec, x, index);
   const std::int64_t rows = std::max<std::int64_t>(1, k_tile / std::max<std::int64_t>(1, x.cols));
   parallel_for(exec, ceil_div(x.rows, rows), [&](std::int64_t tile, int) {
     const std::int64_t end = std::min((tile + 1) * rows, x.rows);
     for (std::int64_t i = tile * rows; i < end; ++i) {
       const T* const row = x.row(i);
       std::int64_t best = 0;
-      for (std::int64_t j = 1; j < x.cols && !std::isnan(row[best]); ++j) {
-        if (row[j] > row[best] || std::isnan(row[j])) best = j;
-      }
+      for (std::int64_t j = 1; j < x.cols; ++j)
+        if (goes_before(row[j], j, row[best], best)) best = j;
       index[static_cast<std::size_t>(i)] = best;
     }
   });
@@ -143,6 +148,7 @@ void column_moments(const Exec& exec, In<T> x, int ddof, std::span<T> mean, std:
                  "; give one a column");
   FLATLAND_CHECK(ddof >= 0 && x.rows > ddof, "column_moments: ", x.rows, " rows with ddof ", ddof,
                  "; more rows than ddof are needed");
+  FLATLAND_ON_CUDA(exec) return cuda::column_moments<T>(exec, x, ddof, mean, variance);
   const ScratchArray<double> center(exec, x.cols);
   const ScratchArray<double> total(exec, x.cols);
   for (std::int64_t j = 0; j < x.cols; ++j) center[j] = static_cast<double>(x(0, j));
@@ -159,6 +165,7 @@ void column_moments(const Exec& exec, In<T> x, int ddof, std::span<T> mean, std:
 
 template <class T>
 NonFinite find_non_finite(const Exec& exec, MatView<const T> x) {
+  FLATLAND_ON_CUDA(exec) return cuda::find_non_finite<T>(exec, x);
   const MatView<const T> values = flat(x);
   const ScratchArray<std::int64_t> partial(exec, tiles_of(values));
   const auto count = with_isa([](auto isa) { return &count_non_finite<isa, T>; });
@@ -175,14 +182,14 @@ NonFinite find_non_finite(const Exec& exec, MatView<const T> x) {
   return found;
 }
 
-template float sum<float>(const Exec&, MatView<const float>);
-template double sum<double>(const Exec&, MatView<const double>);
+template void sum<float>(const Exec&, In<float>, float*);
+template void sum<double>(const Exec&, In<double>, double*);
 template void row_sums<float>(const Exec&, In<float>, std::span<float>);
 template void row_sums<double>(const Exec&, In<double>, std::span<double>);
 template void column_sums<float>(const Exec&, In<float>, std::span<float>, bool);
 template void column_sums<double>(const Exec&, In<double>, std::span<double>, bool);
-template float max<float>(const Exec&, MatView<const float>);
-template double max<double>(const Exec&, MatView<const double>);
+template void max<float>(const Exec&, In<float>, float*);
+template void max<double>(const Exec&, In<double>, double*);
 template void row_argmax<float>(const Exec&, MatView<const float>, std::span<std::int64_t>);
 template void row_argmax<double>(const Exec&, MatView<const double>, std::span<std::int64_t>);
 template void column_moments<float>(const Exec&, In<float>, int, std::span<float>, std::span<float>);

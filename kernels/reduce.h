@@ -1,7 +1,7 @@
 // Sums, means, extremes, along rows, columns or all.
 #pragma once
 
-#include <flatland/kernels/exec.h>
+#include <flatland/kernels/memory.h>
 #include <flatland/kernels/view.h>
 
 #include <cstdint>
@@ -10,9 +10,13 @@ namespace flatland::kernels {
 
 // Deterministic: fixed tiles, each summed with compensation or in double, tiles added in index order.
 
-// Sum of all values; 0 for none. Float sums are accumulated in double.
+// value = sum of all values; 0 for none. Float sums are accumulated in double.
 template <class T>
-T sum(const Exec& exec, MatView<const T> x);
+void sum(const Exec& exec, In<T> x, T* value);
+template <class T>
+T sum(const Exec& exec, In<T> x) {
+  return on_host<T>(exec, [&](T* value) { sum<T>(exec, x, value); });
+}
 
 // s[i] = sum_j x[i,j].   x (N, M)   s (N)
 template <class T>
@@ -22,9 +26,13 @@ void row_sums(const Exec& exec, In<T> x, std::span<T> s);
 template <class T>
 void column_sums(const Exec& exec, In<T> x, std::span<T> s, bool accumulate = false);
 
-// Largest value; Error for none. NaN wins.
+// value = the largest value; Error for none. NaN wins.
 template <class T>
-T max(const Exec& exec, MatView<const T> x);
+void max(const Exec& exec, In<T> x, T* value);
+template <class T>
+T max(const Exec& exec, In<T> x) {
+  return on_host<T>(exec, [&](T* value) { max<T>(exec, x, value); });
+}
 
 // index[i] = the first j with the largest x[i,j].   x (N, M), M > 0   index (N)
 template <class T>
@@ -34,7 +42,8 @@ void row_argmax(const Exec& exec, MatView<const T> x, std::span<std::int64_t> in
 template <class T>
 void column_moments(const Exec& exec, In<T> x, int ddof, std::span<T> mean, std::span<T> variance);
 
-// Where a matrix first has NaN or infinity, in row-major order, and how many there are.
+// Where a matrix first has NaN or infinity, in row-major order, and how many there are: for the host, which
+// waits for it.
 struct NonFinite {
   std::int64_t count = 0;
   std::int64_t row = -1;

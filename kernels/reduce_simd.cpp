@@ -39,11 +39,7 @@ FLATLAND_HD void store_doubles(double* p, Doubles<I, W> v) {
 
 template <Isa I, int W, ColumnTerm term, class T>
 FLATLAND_HD Doubles<I, W> load_term(const T* x, Doubles<I, W> center) {
-  const Doubles<I, W> value = load_doubles<I, W>(x);
-  if constexpr (term == ColumnTerm::value) return value;
-  const Doubles<I, W> deviation = value - center;
-  if constexpr (term == ColumnTerm::deviation) return deviation;
-  return deviation * deviation;
+  return column_term<term>(load_doubles<I, W>(x), center);
 }
 
 // Adds R rows (1 or 4) to `partial`, columns begin .. as far as blocks of W reach; returns where it stopped.
@@ -78,12 +74,6 @@ FLATLAND_HD void column_sums_of(const T* x, std::int64_t ld, std::int64_t rows, 
     const std::int64_t j = add_rows<I, W, 1, term>(x + i * ld, ld, 0, cols, center, partial);
     add_rows<I, 1, 1, term>(x + i * ld, ld, j, cols, center, partial);
   }
-}
-
-// a where it is larger than b, or NaN.
-template <class V>
-FLATLAND_HD V larger(V a, V b) {
-  return select((a > b) | (a != a), a, b);
 }
 
 constexpr int k_sum_lanes = 32;

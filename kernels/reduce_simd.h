@@ -3,6 +3,7 @@
 #pragma once
 
 #include <flatland/kernels/isa.h>
+#include <flatland/kernels/reduce_formulas.h>
 
 #include <cstdint>
 
@@ -11,9 +12,6 @@ namespace flatland::kernels {
 // Sum of n values.
 template <Isa I, class T>
 double sum_dense(const T* x, std::int64_t n);
-
-// What column_sums_tile adds up: x - center, or its square. No center: x itself.
-enum class ColumnTerm { value, deviation, squared_deviation };
 
 // partial[j] = sum over `rows` rows of the term of column j.
 template <Isa I, class T>

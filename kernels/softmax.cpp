@@ -1,7 +1,9 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/row_tiles.h>
 #include <flatland/kernels/softmax.h>
+#include <flatland/kernels/softmax_cuda.h>
 #include <flatland/kernels/softmax_simd.h>
+#include <flatland/kernels/with_cuda.h>
 
 namespace flatland::kernels {
 
@@ -11,6 +13,7 @@ template <class T>
 void forward(const char* who, SoftmaxForm form, const Exec& exec, In<T> x, MatView<T> y) {
   FLATLAND_CHECK(x.rows == y.rows && x.cols == y.cols, who, ": x is ", x, " but y is ", y,
                  "; they must have the same shape");
+  FLATLAND_ON_CUDA(exec) return cuda::softmax<T>(exec, form, x, y);
   row_tiles(exec, x.rows, x.cols, [&](std::int64_t first, std::int64_t last) {
     with_isa([&](auto isa) { softmax_tile<isa, T>(form, rows_of(x, first, last), rows_of(y, first, last)); });
   });
@@ -20,6 +23,7 @@ template <class T>
 void backward(const char* who, SoftmaxForm form, const Exec& exec, In<T> y, In<T> dy, MatView<T> dx) {
   FLATLAND_CHECK(y.rows == dy.rows && y.cols == dy.cols && y.rows == dx.rows && y.cols == dx.cols, who,
                  ": y is ", y, ", dy is ", dy, " and dx is ", dx, "; they must have the same shape");
+  FLATLAND_ON_CUDA(exec) return cuda::softmax_backward<T>(exec, form, y, dy, dx);
   row_tiles(exec, y.rows, y.cols, [&](std::int64_t first, std::int64_t last) {
     with_isa([&](auto isa) {
       softmax_backward_tile<isa, T>(form, rows_of(y, first, last), rows_of(dy, first, last),
@@ -48,18 +52,20 @@ void log_softmax_rows_backward(const Exec& exec, In<T> y, In<T> dy, MatView<T> d
 }
 
 template <class T>
-T softmax_cross_entropy(const Exec& exec, MatView<const T> x, std::span<const std::int64_t> label,
-                        Out<T> dx) {
+void softmax_cross_entropy(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx,
+                           T* value) {
   FLATLAND_CHECK(static_cast<std::int64_t>(label.size()) == x.rows, "softmax_cross_entropy: x is ", x,
                  " but there are ", label.size(), " labels; give one a row");
   FLATLAND_CHECK(dx.data == nullptr || (dx.rows == x.rows && dx.cols == x.cols),
                  "softmax_cross_entropy: x is ", x, " but dx is ", dx, "; they must have the same shape");
+  FLATLAND_ON_CUDA(exec) return cuda::softmax_cross_entropy<T>(exec, x, label.data(), dx, value);
   for (std::int64_t i = 0; i < x.rows; ++i) {
     const std::int64_t l = label[static_cast<std::size_t>(i)];
     FLATLAND_CHECK(l >= 0 && l < x.cols, "softmax_cross_entropy: label ", l, " of row ", i, " is not in [0, ",
                    x.cols, "); number the classes from 0");
   }
-  if (x.rows == 0) return 0;
+  *value = 0;
+  if (x.rows == 0) return;
   const ScratchArray<double> loss(exec, x.rows);
   const T scale = static_cast<T>(1.0 / static_cast<double>(x.rows));
   row_tiles(exec, x.rows, x.cols, [&](std::int64_t first, std::int64_t last) {
@@ -71,7 +77,7 @@ T softmax_cross_entropy(const Exec& exec, MatView<const T> x, std::span<const st
   });
   double sum = 0;
   for (std::int64_t i = 0; i < x.rows; ++i) sum += loss[i];
-  return static_cast<T>(sum / static_cast<double>(x.rows));
+  *value = static_cast<T>(sum / static_cast<double>(x.rows));
 }
 
 #define FLATLAND_INSTANTIATE(T)                                                   \
@@ -79,7 +85,7 @@ T softmax_cross_entropy(const Exec& exec, MatView<const T> x, std::span<const st
   template void log_softmax_rows(const Exec&, In<T>, MatView<T>);                 \
   template void softmax_rows_backward(const Exec&, In<T>, In<T>, MatView<T>);     \
   template void log_softmax_rows_backward(const Exec&, In<T>, In<T>, MatView<T>); \
-  template T softmax_cross_entropy(const Exec&, MatView<const T>, std::span<const std::int64_t>, Out<T>)
+  template void softmax_cross_entropy(const Exec&, In<T>, std::span<const std::int64_t>, Out<T>, T*)
 FLATLAND_INSTANTIATE(float);
 FLATLAND_INSTANTIATE(double);
 #undef FLATLAND_INSTANTIATE

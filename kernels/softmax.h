@@ -1,7 +1,7 @@
 // Softmax over rows and its cross-entropy with class numbers.
 #pragma once
 
-#include <flatland/kernels/exec.h>
+#include <flatland/kernels/memory.h>
 #include <flatland/kernels/view.h>
 
 #include <cstdint>
@@ -22,10 +22,16 @@ void softmax_rows_backward(const Exec& exec, In<T> y, In<T> dy, MatView<T> dx);
 template <class T>
 void log_softmax_rows_backward(const Exec& exec, In<T> y, In<T> dy, MatView<T> dx);
 
-// Returns (1/N) sum_i -log softmax(x[i,:])[label[i]] and writes its gradient dx = (softmax(x) - onehot) / N.
+// value = (1/N) sum_i -log softmax(x[i,:])[label[i]], and its gradient dx = (softmax(x) - onehot) / N.
 //   x (N, M)   label (N), each in [0, M), else Error naming the row   dx (N, M), or no data to skip it
-// No rows: 0. The mean is taken in double, in index order.
+// No rows: 0. The mean is taken in double. On CUDA labels are not checked: rows whose label is out of range
+// have loss and gradient 0.
 template <class T>
-T softmax_cross_entropy(const Exec& exec, MatView<const T> x, std::span<const std::int64_t> label, Out<T> dx);
+void softmax_cross_entropy(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx,
+                           T* value);
+template <class T>
+T softmax_cross_entropy(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx) {
+  return on_host<T>(exec, [&](T* value) { softmax_cross_entropy<T>(exec, x, label, dx, value); });
+}
 
 }  // namespace flatland::kernels

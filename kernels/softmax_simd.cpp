@@ -49,25 +49,35 @@ void softmax_tile(SoftmaxForm form, MatView<const T> x, MatView<T> y) {
   }
 }
 
-template <Isa I, class T>
-void softmax_backward_tile(SoftmaxForm form, MatView<const T> y, MatView<const T> dy, MatView<T> dx) {
+namespace {
+
+template <Isa I, SoftmaxForm form, class T>
+void backward_rows(MatView<const T> y, MatView<const T> dy, MatView<T> dx) {
   for (int64_t i = 0; i < y.rows; ++i) {
     const T* out = y.row(i);
     const T* g = dy.row(i);
     T* to = dx.row(i);
     Vec<T, I> partial{};
     for (int64_t j = 0; j < y.cols; j += lanes<T, I>) {
-      const Vec<T, I> gj = load_part<I>(g + j, y.cols - j);
-      partial =
-          form == SoftmaxForm::plain ? fma(load_part<I>(out + j, y.cols - j), gj, partial) : partial + gj;
+      partial = softmax_backward_term<form>(load_part<I>(out + j, y.cols - j),
+                                            load_part<I>(g + j, y.cols - j), partial);
     }
     const T sum = sum_lanes<I, T>(partial);
     for (int64_t j = 0; j < y.cols; j += lanes<T, I>) {
-      const Vec<T, I> yj = load_part<I>(out + j, y.cols - j);
-      const Vec<T, I> gj = load_part<I>(g + j, y.cols - j);
-      store_part<I>(to + j, form == SoftmaxForm::plain ? yj * (gj - sum) : gj - exp(yj) * sum, y.cols - j);
+      store_part<I>(
+          to + j,
+          softmax_gradient<form>(load_part<I>(out + j, y.cols - j), load_part<I>(g + j, y.cols - j), sum),
+          y.cols - j);
     }
   }
+}
+
+}  // namespace
+
+template <Isa I, class T>
+void softmax_backward_tile(SoftmaxForm form, MatView<const T> y, MatView<const T> dy, MatView<T> dx) {
+  if (form == SoftmaxForm::plain) return backward_rows<I, SoftmaxForm::plain>(y, dy, dx);
+  backward_rows<I, SoftmaxForm::log>(y, dy, dx);
 }
 
 template <Isa I, class T>
@@ -78,7 +88,7 @@ void cross_entropy_tile(MatView<const T> x, const int64_t* label, T scale, doubl
     const T shift = row_max<I>(from, x.cols);
     const T at_label = from[label[i]];
     const T sum = exp_sum<I>(from, x.cols, shift, to);
-    loss[i] = static_cast<double>(log(sum)) - (static_cast<double>(at_label) - static_cast<double>(shift));
+    loss[i] = cross_entropy_of(at_label, shift, sum);
     if (to == nullptr) continue;
     const T factor = scale / sum;
     for (int64_t j = 0; j < x.cols; j += lanes<T, I>)

@@ -2,13 +2,12 @@
 #pragma once
 
 #include <flatland/kernels/isa.h>
+#include <flatland/kernels/softmax_formulas.h>
 #include <flatland/kernels/view.h>
 
 #include <cstdint>
 
 namespace flatland::kernels {
-
-enum class SoftmaxForm { plain, log };
 
 template <Isa I, class T>
 void softmax_tile(SoftmaxForm form, MatView<const T> x, MatView<T> y);

@@ -1,3 +1,4 @@
+#include "tests/support/devices.h"
 #include "tests/support/matmul_reference.h"
 #include "tests/support/message.h"
 
@@ -86,6 +87,63 @@ TEST_CASE_TEMPLATE("scatter_add_rows adds repeated indices in order", T, float, 
       }
     }
   }
+}
+
+TEST_CASE_TEMPLATE("gather_rows and scatter_add_rows do the same on every device", T, float, double) {
+  for (const Device device : test::devices())
+    for (const std::int64_t cols : {0, 1, 2, 3, 4, 31, 32, 33, 128, 129, 200})
+      for (const std::int64_t n : {0, 1, 31, 33, 500})
+        for (const std::int64_t gap : {0, 3, 4}) {
+          const Exec exec(device);
+          Guarded<T> x(20, cols, gap), y(n, cols, gap);
+          x.fill_normal(3);
+          y.fill_normal(2);
+          std::vector<std::int64_t> index = random_index(n, 20);
+          Guarded<T> gathered = y, scattered = x;
+          {
+            const test::Mirror dx(exec, x.block), dy(exec, y.block), dg(exec, gathered.block),
+                ds(exec, scattered.block);
+            const test::Mirror di(exec, index);
+            kernels::gather_rows<T>(exec, dx.view(x.view()), di.span(), dg.view(gathered.view()));
+            kernels::scatter_add_rows<T>(exec, dy.view(y.view()), di.span(), ds.view(scattered.view()));
+          }
+          CAPTURE(cols);
+          CAPTURE(n);
+          CHECK(gathered.guards_intact());
+          CHECK(scattered.guards_intact());
+          Guarded<T> want = x;
+          bool equal = true;
+          for (std::int64_t i = 0; i < n; ++i)
+            for (std::int64_t j = 0; j < cols; ++j) {
+              const std::int64_t row = index[static_cast<std::size_t>(i)];
+              equal = equal && gathered(i, j) == x(row, j);
+              want(row, j) += y(i, j);
+            }
+          CHECK(equal);
+          CHECK(same_values(scattered, want));
+        }
+}
+
+TEST_CASE("scatter_add_rows of very many rows on every device") {
+  for (const Device device : test::devices())
+    for (const auto& [n, rows] :
+         {std::pair<std::int64_t, std::int64_t>{8192, 300}, {8193, 300}, {20000, 1}, {20000, 70000}}) {
+      const Exec exec(device);
+      Guarded<float> x(rows, 2), y(n, 2);
+      x.fill_normal(3);
+      y.fill_normal(2);
+      std::vector<std::int64_t> index = random_index(n, rows);
+      Guarded<float> want = x;
+      for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t j = 0; j < 2; ++j) want(index[static_cast<std::size_t>(i)], j) += y(i, j);
+      {
+        const test::Mirror dx(exec, x.block), dy(exec, y.block);
+        const test::Mirror di(exec, index);
+        kernels::scatter_add_rows<float>(exec, dy.view(y.view()), di.span(), dx.view(x.view()));
+      }
+      CHECK(same_values(x, want));
+      CHECK(x.guards_intact());
+    }
 }
 
 TEST_CASE("gather and scatter are each other's transpose") {

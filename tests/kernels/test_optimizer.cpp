@@ -1,3 +1,4 @@
+#include "tests/support/devices.h"
 #include "tests/support/golden.h"
 #include "tests/support/message.h"
 #include "tests/support/relation_reference.h"
@@ -7,6 +8,7 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,8 +16,10 @@
 using namespace flatland;
 using kernels::AdamRule;
 using kernels::Exec;
+using kernels::ParameterClock;
 using kernels::ParameterView;
 using kernels::SgdRule;
+using test::Mirror;
 
 namespace {
 
@@ -67,19 +71,25 @@ class Network {
   std::vector<double> x_ = golden_values("X"), y_ = golden_values("Y");
 };
 
-// Follows a golden trajectory of 50 steps in T. `step` is called as step(k, parameters).
-template <class T, class Step>
-void check_trajectory(const std::string& name, Step step) {
+template <class T>
+void step(const Exec& exec, const SgdRule& rule, const double* lr,
+          const std::vector<ParameterView<T>>& parameters) {
+  kernels::sgd_step<T>(exec, rule, lr, parameters);
+}
+template <class T>
+void step(const Exec& exec, const AdamRule& rule, const double* lr,
+          const std::vector<ParameterView<T>>& parameters) {
+  kernels::adam_step<T>(exec, rule, lr, parameters);
+}
+
+// Follows a golden trajectory of 50 steps in T.
+template <class T, class Rule>
+void check_trajectory(const Exec& exec, const std::string& name, double rate, const Rule& rule) {
   const Network network;
   const std::vector<double> want = golden_values("traj_" + name), init = golden_values("init");
   std::vector<T> p(init.begin(), init.end()), g(p.size()), m(p.size()), v(p.size());
-  // Four parameters of different sizes, as the network has them.
-  std::vector<ParameterView<T>> parameters;
-  const std::size_t edges[] = {0, Network::b1, Network::w2, Network::b2, Network::size};
-  for (int k = 0; k < 4; ++k) {
-    const std::size_t at = edges[k];
-    parameters.push_back({&p[at], &g[at], &m[at], &v[at], static_cast<std::int64_t>(edges[k + 1] - at)});
-  }
+  std::vector<ParameterClock> clock(4);
+  std::vector<double> lr{rate};
   for (std::size_t k = 0; k <= 50; ++k) {
     INFO("trajectory ", name, ", before step ", k);
     const std::vector<double> now(want.begin() + static_cast<std::ptrdiff_t>(k * p.size()),
@@ -87,57 +97,83 @@ void check_trajectory(const std::string& name, Step step) {
     test::check_close(p, now, sizeof(T) == 4 ? 1e-4 : 1e-10, 1);
     const std::vector<double> grad = network.gradient({p.begin(), p.end()});
     for (std::size_t i = 0; i < g.size(); ++i) g[i] = static_cast<T>(grad[i]);
-    step(static_cast<std::int64_t>(k + 1), std::span<const ParameterView<T>>(parameters));
+    const Mirror dp(exec, p), dg(exec, g), dm(exec, m), dv(exec, v);
+    const Mirror dclock(exec, clock);
+    const Mirror dlr(exec, lr);
+    // Four parameters of different sizes, as the network has them.
+    std::vector<ParameterView<T>> parameters;
+    const std::size_t edges[] = {0, Network::b1, Network::w2, Network::b2, Network::size};
+    for (int i = 0; i < 4; ++i) {
+      const std::size_t at = edges[i];
+      parameters.push_back({dp.data() + at, dg.data() + at, dm.data() + at, dv.data() + at,
+                            static_cast<std::int64_t>(edges[i + 1] - at), dclock.data() + i});
+    }
+    step(exec, rule, dlr.data(), parameters);
   }
-}
-template <class T>
-void check_sgd(const std::string& name, const SgdRule& rule) {
-  check_trajectory<T>(
-      name, [&](std::int64_t k, auto parameters) { kernels::sgd_step<T>(Exec(), rule, k, parameters); });
-}
-template <class T>
-void check_adam(const std::string& name, const AdamRule& rule) {
-  check_trajectory<T>(
-      name, [&](std::int64_t k, auto parameters) { kernels::adam_step<T>(Exec(), rule, k, parameters); });
+  for (const ParameterClock& c : clock) CHECK((c.steps == 51 && c.arrived == 0));
 }
 
 }  // namespace
 
 // torch 1.13's trajectories.
-TEST_CASE_TEMPLATE("SGD follows PyTorch", T, float, double) {
-  check_sgd<T>("sgd", {.lr = 0.1});
-  check_sgd<T>("sgd_momentum", {.lr = 0.05, .momentum = 0.9});
-  check_sgd<T>("sgd_momentum_dampening", {.lr = 0.05, .momentum = 0.9, .dampening = 0.3});
-  check_sgd<T>("sgd_nesterov", {.lr = 0.05, .momentum = 0.9, .nesterov = true});
-  check_sgd<T>("sgd_weight_decay", {.lr = 0.1, .weight_decay = 0.05});
-  check_sgd<T>("sgd_all", {.lr = 0.05, .momentum = 0.9, .weight_decay = 0.05, .nesterov = true});
+TEST_CASE_TEMPLATE("SGD follows PyTorch on every device", T, float, double) {
+  const auto check = [](const std::string& name, double lr, const SgdRule& rule) {
+    for (const Device device : test::devices()) check_trajectory<T>(Exec(device), name, lr, rule);
+  };
+  check("sgd", 0.1, {});
+  check("sgd_momentum", 0.05, {.momentum = 0.9});
+  check("sgd_momentum_dampening", 0.05, {.momentum = 0.9, .dampening = 0.3});
+  check("sgd_nesterov", 0.05, {.momentum = 0.9, .nesterov = true});
+  check("sgd_weight_decay", 0.1, {.weight_decay = 0.05});
+  check("sgd_all", 0.05, {.momentum = 0.9, .weight_decay = 0.05, .nesterov = true});
 }
 
-TEST_CASE_TEMPLATE("Adam and AdamW follow PyTorch", T, float, double) {
-  check_adam<T>("adam", {.lr = 0.01});
-  check_adam<T>("adam_weight_decay", {.lr = 0.01, .weight_decay = 0.05});
-  check_adam<T>("adam_betas", {.lr = 0.02, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6});
-  check_adam<T>("adamw", {.lr = 0.01, .weight_decay = 0.01, .decoupled = true});
-  check_adam<T>("adamw_decay", {.lr = 0.01, .weight_decay = 0.2, .decoupled = true});
+TEST_CASE_TEMPLATE("Adam and AdamW follow PyTorch on every device", T, float, double) {
+  const auto check = [](const std::string& name, double lr, const AdamRule& rule) {
+    for (const Device device : test::devices()) check_trajectory<T>(Exec(device), name, lr, rule);
+  };
+  check("adam", 0.01, {});
+  check("adam_weight_decay", 0.01, {.weight_decay = 0.05});
+  check("adam_betas", 0.02, {.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6});
+  check("adamw", 0.01, {.weight_decay = 0.01, .decoupled = true});
+  check("adamw_decay", 0.01, {.weight_decay = 0.2, .decoupled = true});
 }
 
 namespace {
 
-// Parameters of sizes about the tile edge, with one sentinel behind each.
+// Parameters of sizes about the tile edges, with one sentinel behind each.
 template <class T>
 struct Model {
   std::vector<std::vector<T>> value, grad, m, v;
-  std::vector<ParameterView<T>> views;
-  explicit Model(bool state = true) {
+  std::vector<ParameterClock> clock;
+  explicit Model(std::vector<std::int64_t> sizes = {1, 15, 16, 17, 0, 1023, 1024, 1025, 8191, 8192, 8193,
+                                                    20000}) {
     unsigned seed = 1;
-    for (const std::int64_t n : {1, 15, 16, 17, 0, 8191, 8192, 8193, 20000}) {
+    for (const std::int64_t n : sizes) {
       value.push_back(test::random_values<T>(n + 1, seed++, -1, 1));
       grad.push_back(test::random_values<T>(n + 1, seed++, -1, 1));
       for (auto* buffer : {&m, &v}) buffer->push_back(std::vector<T>(static_cast<std::size_t>(n + 1)));
       for (auto* buffer : {&value, &m, &v}) buffer->back().back() = T(7);
-      views.push_back({value.back().data(), grad.back().data(), state ? m.back().data() : nullptr,
-                       state ? v.back().data() : nullptr, n});
     }
+    clock.resize(sizes.size());
+  }
+  // Three steps; without momentum SGD gets no state.
+  template <class Rule>
+  void run(const Exec& exec, const Rule& rule, double rate, bool state = true) {
+    std::vector<double> lr{rate};
+    const Mirror dlr(exec, lr);
+    const Mirror dclock(exec, clock);
+    std::vector<std::unique_ptr<Mirror<T>>> mirrors;
+    const auto on_device = [&](std::vector<T>& buffer) {
+      mirrors.push_back(std::make_unique<Mirror<T>>(exec, buffer));
+      return mirrors.back()->data();
+    };
+    std::vector<ParameterView<T>> views;
+    for (std::size_t k = 0; k < value.size(); ++k)
+      views.push_back({on_device(value[k]), on_device(grad[k]), state ? on_device(m[k]) : nullptr,
+                       state ? on_device(v[k]) : nullptr, std::ssize(value[k]) - 1,
+                       state ? dclock.data() + k : nullptr});
+    for (int k = 0; k < 3; ++k) step(exec, rule, dlr.data(), views);
   }
   bool sentinels_intact() const {
     for (const auto* buffers : {&value, &m, &v})
@@ -147,81 +183,147 @@ struct Model {
   }
 };
 
-}  // namespace
-
-TEST_CASE_TEMPLATE("an optimizer step updates every value once, for any number of threads", T, float,
-                   double) {
-  const SgdRule sgd{.lr = 0.1, .momentum = 0.9};
-  const AdamRule adam;
-  for (const bool use_adam : {false, true}) {
-    const auto run = [&](const Exec& exec) {
-      Model<T> model;
-      for (std::int64_t k = 1; k <= 3; ++k) {
-        if (use_adam) {
-          kernels::adam_step<T>(exec, adam, k, model.views);
-        } else {
-          kernels::sgd_step<T>(exec, sgd, k, model.views);
-        }
-      }
-      CHECK(model.sentinels_intact());
-      return model.value;
-    };
-    test::check_threads(run);
-    // A value's fate does not depend on where it lies in a tile: the same as alone.
-    const auto all = run(Exec());
-    Model<T> model;
-    for (std::size_t p = 0; p < model.views.size(); ++p) {
-      for (const std::int64_t at : {std::int64_t{0}, model.views[p].n / 2, model.views[p].n - 1}) {
-        if (at < 0 || model.views[p].n == 0) continue;
-        const auto i = static_cast<std::size_t>(at);
-        T value = model.value[p][i], m = 0, v = 0;
-        const ParameterView<T> alone[] = {{&value, &model.grad[p][i], &m, &v, 1}};
-        for (std::int64_t k = 1; k <= 3; ++k) {
-          if (use_adam) {
-            kernels::adam_step<T>(Exec(), adam, k, alone);
-          } else {
-            kernels::sgd_step<T>(Exec(), sgd, k, alone);
-          }
-        }
-        CHECK(value == all[p][i]);
-      }
+// The fate of every value of model after three steps as on the CPU; alone, a value goes the same way.
+template <class T, class Rule>
+void check_steps(const Rule& rule) {
+  const Model<T> before;
+  Model<T> want;
+  want.run(Exec(), rule, 0.1);
+  CHECK(want.sentinels_intact());
+  for (std::size_t k = 0; k < before.value.size(); ++k) {
+    const std::size_t n = before.value[k].size() - 1;
+    if (n == 0) continue;
+    for (const std::size_t i : {std::size_t{0}, n / 2, n - 1}) {
+      Model<T> alone({1});
+      alone.value[0][0] = before.value[k][i];
+      alone.grad[0][0] = before.grad[k][i];
+      alone.run(Exec(), rule, 0.1);
+      CHECK(alone.value[0][0] == want.value[k][i]);
+    }
+  }
+  for (const Device device : test::devices()) {
+    CAPTURE(std::string(name(device)));
+    Model<T> model, again;
+    model.run(Exec(device), rule, 0.1);
+    again.run(Exec(device), rule, 0.1);
+    CHECK(model.value == again.value);
+    CHECK(model.sentinels_intact());
+    for (std::size_t k = 0; k < model.value.size(); ++k) {
+      // Six roundings a step, and a last place in the powers of the betas.
+      const double relative = 20 * static_cast<double>(std::numeric_limits<T>::epsilon());
+      test::check_close(model.value[k], want.value[k], relative, 1);
+      test::check_close(model.m[k], want.m[k], relative, 1);
+      test::check_close(model.v[k], want.v[k], relative, 1);
+      const bool moved = model.value[k].size() > 1;
+      CHECK((!moved || model.clock[k].steps == 3));
+      CHECK(model.clock[k].arrived == 0);
     }
   }
 }
 
-TEST_CASE("SGD without momentum needs no state") {
-  Model<float> model(false);
-  const float before = model.value[0][0], grad = model.grad[0][0];
-  kernels::sgd_step<float>(Exec(), {.lr = 0.5}, 1, model.views);
-  CHECK(model.value[0][0] == before - 0.5F * grad);
-  kernels::sgd_step<float>(Exec(), {}, 1, std::span<const ParameterView<float>>());
+}  // namespace
+
+TEST_CASE_TEMPLATE("an optimizer step updates every value once on every device", T, float, double) {
+  check_steps<T>(SgdRule{});
+  check_steps<T>(SgdRule{.momentum = 0.9, .weight_decay = 0.01});
+  check_steps<T>(AdamRule{});
+  check_steps<T>(AdamRule{.weight_decay = 0.1, .decoupled = true});
+}
+
+TEST_CASE_TEMPLATE("an optimizer step gives the same bits for any number of threads", T, float, double) {
+  test::check_threads([](const Exec& exec) {
+    Model<T> model;
+    model.run(exec, SgdRule{.momentum = 0.9}, 0.1);
+    return model.value;
+  });
+  test::check_threads([](const Exec& exec) {
+    Model<T> model;
+    model.run(exec, AdamRule{}, 0.1);
+    return model.value;
+  });
+}
+
+TEST_CASE("more parameters than a launch takes, on every device") {
+  for (const Device device : test::devices()) {
+    const Model<float> before(std::vector<std::int64_t>(130, 3));
+    Model<float> model = before;
+    model.run(Exec(device), SgdRule{}, 0.5);
+    for (std::size_t k = 0; k < 130; ++k) {
+      float want = before.value[k][2];
+      for (int step = 0; step < 3; ++step) want -= 0.5F * before.grad[k][2];
+      CHECK(model.value[k][2] == want);
+      CHECK(model.clock[k].steps == 3);
+    }
+  }
+}
+
+TEST_CASE("SGD without momentum needs no state on every device") {
+  for (const Device device : test::devices()) {
+    const Model<float> before;
+    Model<float> model = before;
+    model.run(Exec(device), SgdRule{}, 0.25, false);
+    float want = before.value[0][0];
+    for (int step = 0; step < 3; ++step) want -= 0.25F * before.grad[0][0];
+    CHECK(model.value[0][0] == want);
+    std::vector<double> lr{0.1};
+    const Exec exec(device);
+    const Mirror dlr(exec, lr);
+    kernels::sgd_step<float>(exec, {}, dlr.data(), std::span<const ParameterView<float>>());
+  }
+}
+
+TEST_CASE("parameters keep their own step numbers on every device") {
+  // The second was updated twice before: its step is the third, though the first one's is the first.
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    Model<double> both({5, 2000}), alone({2000});
+    alone.value[0] = both.value[1], alone.grad[0] = both.grad[1];
+    alone.run(exec, AdamRule{}, 0.01);
+    alone.run(exec, AdamRule{}, 0.01);
+    Model<double> second({2000});
+    second.value[0] = both.value[1], second.grad[0] = both.grad[1];
+    second.run(exec, AdamRule{}, 0.01);
+    both.value[1] = second.value[0], both.m[1] = second.m[0], both.v[1] = second.v[0];
+    both.clock[1] = second.clock[0];
+    both.run(exec, AdamRule{}, 0.01);
+    CHECK(both.value[1] == alone.value[0]);
+    CHECK(both.clock[0].steps == 3);
+    CHECK(both.clock[1].steps == 6);
+  }
 }
 
 TEST_CASE("a long Adam run on a constant gradient moves lr a step") {
   // m and v tend to g and g^2, so each step is lr g / (|g| + eps).
   float value = 0, grad = 3, m = 0, v = 0;
-  const ParameterView<float> one[] = {{&value, &grad, &m, &v, 1}};
-  for (std::int64_t k = 1; k <= 1000; ++k) kernels::adam_step<float>(Exec(), {.lr = 0.001}, k, one);
+  const double lr = 0.001;
+  ParameterClock clock;
+  const ParameterView<float> one[] = {{&value, &grad, &m, &v, 1, &clock}};
+  for (int k = 1; k <= 1000; ++k) kernels::adam_step<float>(Exec(), {}, &lr, one);
   CHECK(value == doctest::Approx(-1).epsilon(1e-4));
+  CHECK(clock.steps == 1000);
 }
 
 TEST_CASE("optimizer steps name what is wrong") {
-  Model<float> model(false);
+  float value = 0, grad = 3, m = 0, v = 0;
+  ParameterClock clock;
+  const ParameterView<float> bare[] = {{&value, &grad, nullptr, nullptr, 1, &clock}};
+  const ParameterView<float> timeless[] = {{&value, &grad, &m, &v, 1, nullptr}};
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  const auto sgd = [&](SgdRule rule, std::int64_t step = 1) {
-    return test::message([&] { kernels::sgd_step<float>(Exec(), rule, step, model.views); });
+  const auto sgd = [&](SgdRule rule, double lr = 0.1) {
+    return test::message([&] { kernels::sgd_step<float>(Exec(), rule, &lr, bare); });
   };
-  const auto adam = [&](AdamRule rule, std::int64_t step = 1) {
-    return test::message([&] { kernels::adam_step<float>(Exec(), rule, step, model.views); });
+  const auto adam = [&](AdamRule rule, std::span<const ParameterView<float>> parameters) {
+    const double lr = 0.1;
+    return test::message([&] { kernels::adam_step<float>(Exec(), rule, &lr, parameters); });
   };
   CHECK(test::contains(sgd({.momentum = 0.9}), "sgd_step: parameter 0 lacks state"));
   CHECK(test::contains(sgd({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), "nesterov"));
   CHECK(test::contains(sgd({.nesterov = true}), "nesterov"));
-  CHECK(test::contains(sgd({.lr = -1}), "the learning rate is -1"));
-  CHECK(test::contains(sgd({.lr = nan}), "the learning rate is nan"));
-  CHECK(test::contains(sgd({}, 0), "step is 0; steps count from 1"));
-  CHECK(test::contains(adam({}), "adam_step: parameter 0 lacks state"));
-  CHECK(test::contains(adam({.beta1 = 1}), "betas are 1 and 0.999"));
-  CHECK(test::contains(adam({.eps = -1}), "eps is -1"));
-  CHECK(test::contains(adam({.weight_decay = -1}), "weight_decay is -1"));
+  CHECK(test::contains(sgd({}, -1), "the learning rate is -1"));
+  CHECK(test::contains(sgd({}, nan), "the learning rate is nan"));
+  CHECK(test::contains(adam({}, bare), "adam_step: parameter 0 lacks state"));
+  CHECK(test::contains(adam({}, timeless), "adam_step: parameter 0 has no clock"));
+  CHECK(test::contains(adam({.beta1 = 1}, bare), "betas are 1 and 0.999"));
+  CHECK(test::contains(adam({.eps = -1}, bare), "eps is -1"));
+  CHECK(test::contains(adam({.weight_decay = -1}, bare), "weight_decay is -1"));
 }

@@ -1,3 +1,4 @@
+#include "tests/support/devices.h"
 #include "tests/support/message.h"
 
 #include <doctest/doctest.h>
@@ -214,6 +215,50 @@ TEST_CASE("random_permutation moves every item everywhere (chi-square)") {
   for (const int c : counts) chi2 += (c - rounds / 8.0) * (c - rounds / 8.0) / (rounds / 8.0);
   const double freedom = (n - 1) * (n - 1);
   CHECK(chi2 < freedom + 5 * std::sqrt(2 * freedom));
+}
+
+TEST_CASE_TEMPLATE("random numbers have the same bits on every device", T, float, double) {
+  const RandomStream random{8, 9};
+  const std::uint64_t first = (std::uint64_t{1} << 32) - 5;  // carries into the second counter word
+  for (const Device device : test::devices())
+    for (const std::int64_t n : k_sizes) {
+      const Exec exec(device);
+      std::vector<T> uniform(static_cast<std::size_t>(n) + 2, T(99)), normal = uniform;
+      {
+        const test::Mirror du(exec, uniform), dn(exec, normal);
+        const auto inside = [n](std::span<T> all) { return all.subspan(1, static_cast<std::size_t>(n)); };
+        kernels::fill_uniform<T>(exec, random, -2, 3, inside(du.span()), first);
+        kernels::fill_normal<T>(exec, random, 1, 2, inside(dn.span()), first);
+      }
+      std::vector<T> want_uniform{T(99)}, want_normal{T(99)};
+      for (std::uint64_t i = first; i < first + static_cast<std::uint64_t>(n); ++i) {
+        want_uniform.push_back(static_cast<T>(-2 + 5 * random.uniform(i)));
+        want_normal.push_back(static_cast<T>(1 + 2 * kernels::normal_of(random.bits(i))));
+      }
+      want_uniform.push_back(T(99));
+      want_normal.push_back(T(99));
+      CAPTURE(n);
+      CHECK(uniform == want_uniform);
+      CHECK(normal == want_normal);
+    }
+}
+
+TEST_CASE("random_permutation sorts positions by their draws on every device") {
+  for (const Device device : test::devices())
+    for (const std::int64_t n : {0,    1,    2,    3,    31,   32,   33,    255,   256,   257,  1000,
+                                 2047, 2048, 2049, 8191, 8192, 8193, 16384, 16385, 50000, 70000}) {
+      const Exec exec(device);
+      const RandomStream random{static_cast<std::uint64_t>(n), 3};
+      std::vector<std::int64_t> p(static_cast<std::size_t>(n) + 1, -1);
+      {
+        const test::Mirror dp(exec, p);
+        kernels::random_permutation(exec, random, dp.span().first(static_cast<std::size_t>(n)), 17);
+      }
+      CHECK(p.back() == -1);
+      p.pop_back();
+      CAPTURE(n);
+      CHECK(p == reference_permutation(random, n, 17));
+    }
 }
 
 TEST_CASE("random fills name a bad range") {

@@ -1,3 +1,4 @@
+#include "tests/support/devices.h"
 #include "tests/support/matmul_reference.h"
 #include "tests/support/message.h"
 #include "tests/support/relation_reference.h"
@@ -273,4 +274,130 @@ TEST_CASE("reductions name sizes that do not fit") {
                        "row_sums: s has 5 values"));
   CHECK(test::contains(test::message([&] { kernels::column_sums<float>(Exec(), m, s); }),
                        "column_sums: s has 5 values"));
+}
+
+namespace {
+
+// More about the edges of blocks, warps and of tiles of 1024 rows.
+const std::vector<Shape> k_device_shapes{{1, 1},     {1, 31},    {3, 7},     {5, 8},    {5, 9},
+                                         {8, 32},    {9, 33},    {500, 100}, {511, 31}, {1023, 5},
+                                         {1024, 32}, {1025, 33}, {4, 5000},  {2, 4097}, {1, 4096},
+                                         {1, 4097},  {1, 40000}, {4100, 2},  {3000, 3}, {40, 257}};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("sums, means and variances on every device", T, float, double) {
+  for (const Device device : test::devices())
+    for (const Shape shape : k_device_shapes) {
+      const Exec exec(device);
+      Guarded<T> x = random_matrix<T>(shape, 2, 0.5), dense = packed(x);
+      std::vector<double> rows(static_cast<std::size_t>(shape.rows)),
+          cols(static_cast<std::size_t>(shape.cols));
+      double total = 0;
+      for (std::int64_t i = 0; i < shape.rows; ++i)
+        for (std::int64_t j = 0; j < shape.cols; ++j) {
+          const auto v = static_cast<double>(x(i, j));
+          rows[static_cast<std::size_t>(i)] += v;
+          cols[static_cast<std::size_t>(j)] += v;
+          total += v;
+        }
+      std::vector<double> added = cols, mean, variance;
+      for (double& c : added) c += 2;
+      const int ddof = shape.rows > 1;
+      for (std::int64_t j = 0; j < shape.cols; ++j) {
+        const double m = cols[static_cast<std::size_t>(j)] / static_cast<double>(shape.rows);
+        double v = 0;
+        for (std::int64_t i = 0; i < shape.rows; ++i) v += std::pow(static_cast<double>(x(i, j)) - m, 2);
+        mean.push_back(m);
+        variance.push_back(v / static_cast<double>(shape.rows - ddof));
+      }
+      std::vector<T> got_rows(rows.size()), got_cols(cols.size()), got_added(cols.size(), T(2)),
+          got_mean(cols.size()), got_variance(cols.size());
+      T all = 0, all_dense = 0;
+      {
+        const test::Mirror dx(exec, x.block), ddense(exec, dense.block), drows(exec, got_rows),
+            dcols(exec, got_cols), dadded(exec, got_added), dmean(exec, got_mean),
+            dvariance(exec, got_variance);
+        const MatView<T> view = dx.view(x.view());
+        all = kernels::sum<T>(exec, view);
+        all_dense = kernels::sum<T>(exec, ddense.view(dense.view()));
+        kernels::row_sums<T>(exec, view, drows.span());
+        kernels::column_sums<T>(exec, view, dcols.span());
+        kernels::column_sums<T>(exec, view, dadded.span(), true);
+        kernels::column_moments<T>(exec, view, ddof, dmean.span(), dvariance.span());
+      }
+      CAPTURE(shape.rows);
+      CAPTURE(shape.cols);
+      const std::int64_t n = shape.rows * shape.cols;
+      const double limit = tolerance<T>(n) * 2 * std::sqrt(n);
+      CHECK(std::abs(static_cast<double>(all) - total) <= limit + tolerance<T>(0) * std::abs(total));
+      CHECK(std::abs(static_cast<double>(all_dense) - total) <= limit + tolerance<T>(0) * std::abs(total));
+      test::check_close(got_rows, rows, tolerance<T>(shape.cols), 2.0 * std::sqrt(shape.cols));
+      test::check_close(got_cols, cols, tolerance<T>(shape.rows), 2.0 * std::sqrt(shape.rows));
+      test::check_close(got_added, added, tolerance<T>(shape.rows), 2.0 * std::sqrt(shape.rows));
+      test::check_close(got_mean, mean, std::max(tolerance<T>(0), 1e-14), 1);
+      test::check_close(got_variance, variance, std::max(tolerance<T>(0), 1e-12), 1e-3);
+    }
+}
+
+TEST_CASE_TEMPLATE("largest values and their places on every device", T, float, double) {
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  for (const Device device : test::devices())
+    for (const Shape shape : k_device_shapes) {
+      const Exec exec(device);
+      Guarded<T> x(shape.rows, shape.cols);
+      x.fill_integers(4);  // with equal ones
+      for (const bool with_nan : {false, true}) {
+        const std::int64_t last = shape.rows * shape.cols - 1;
+        if (with_nan)
+          x(last / 2 / shape.cols, last / 2 % shape.cols) = x(shape.rows - 1, shape.cols - 1) = nan;
+        std::vector<std::int64_t> index(static_cast<std::size_t>(shape.rows), -1), want;
+        T largest = 0;
+        kernels::NonFinite found;
+        {
+          const test::Mirror dx(exec, x.block);
+          const test::Mirror di(exec, index);
+          kernels::row_argmax<T>(exec, dx.view(x.view()), di.span());
+          largest = kernels::max<T>(exec, dx.view(x.view()));
+          found = kernels::find_non_finite<T>(exec, dx.view(x.view()));
+        }
+        T top = x(0, 0);
+        for (std::int64_t i = 0; i < shape.rows; ++i) {
+          std::int64_t best = 0;
+          for (std::int64_t j = 0; j < shape.cols; ++j) {
+            if (!std::isnan(x(i, best)) && (x(i, j) > x(i, best) || std::isnan(x(i, j)))) best = j;
+            top = std::max(top, x(i, j));
+          }
+          want.push_back(best);
+        }
+        CAPTURE(shape.rows);
+        CAPTURE(shape.cols);
+        CHECK(index == want);
+        if (with_nan) {
+          CHECK(std::isnan(largest));
+          CHECK(found.count == (last / 2 == last ? 1 : 2));
+          CHECK(found.row * shape.cols + found.col == last / 2);
+        } else {
+          CHECK(largest == top);
+          CHECK((found.count == 0 && found.row == -1 && found.col == -1));
+        }
+      }
+    }
+}
+
+TEST_CASE_TEMPLATE("sums of nothing are zero on every device", T, float, double) {
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    CHECK(kernels::sum<T>(exec, MatView<const T>()) == 0);
+    std::vector<T> rows(3, T(9)), cols(3, T(9)), added(3, T(9));
+    {
+      const test::Mirror drows(exec, rows), dcols(exec, cols), dadded(exec, added);
+      kernels::row_sums<T>(exec, MatView<const T>(nullptr, 3, 0), drows.span());
+      kernels::column_sums<T>(exec, MatView<const T>(nullptr, 0, 3), dcols.span());
+      kernels::column_sums<T>(exec, MatView<const T>(nullptr, 0, 3), dadded.span(), true);
+    }
+    CHECK(rows == std::vector<T>(3, T(0)));
+    CHECK(cols == std::vector<T>(3, T(0)));
+    CHECK(added == std::vector<T>(3, T(9)));
+  }
 }

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <flatland/kernels/softmax.h>
+#include <tests/support/devices.h>
 #include <tests/support/golden.h>
 #include <tests/support/matmul_reference.h>
 #include <tests/support/message.h>
@@ -228,4 +229,80 @@ TEST_CASE("softmax names what does not fit") {
                                                                {});
                        }),
                        "there are 1 labels"));
+}
+
+TEST_CASE_TEMPLATE("softmax, its logarithm and its gradients equal long double sums on every device", T,
+                   float, double) {
+  const double eps = std::numeric_limits<T>::epsilon();
+  for (const Device device : test::devices())
+    for (const std::int64_t n : {0, 1, 7, 9, 23})
+      for (const std::int64_t m : {1, 2, 10, 31, 32, 33, 100}) {
+        const Exec exec(device);
+        Guarded<T> x(n, m), dy(n, m), y(n, m), log_y(n, m), dx(n, m), log_dx(n, m);
+        x.fill_normal(static_cast<unsigned>(m));
+        dy.fill_normal(2);
+        {
+          const test::Mirror mx(exec, x.block), mdy(exec, dy.block), my(exec, y.block),
+              mlog(exec, log_y.block), mdx(exec, dx.block), mlogdx(exec, log_dx.block);
+          kernels::softmax_rows<T>(exec, mx.view(x.view()), my.view(y.view()));
+          kernels::log_softmax_rows<T>(exec, mx.view(x.view()), mlog.view(log_y.view()));
+          kernels::softmax_rows_backward<T>(exec, my.view(y.view()), mdy.view(dy.view()),
+                                            mdx.view(dx.view()));
+          kernels::log_softmax_rows_backward<T>(exec, mlog.view(log_y.view()), mdy.view(dy.view()),
+                                                mlogdx.view(log_dx.view()));
+        }
+        for (Guarded<T>* out : {&y, &log_y, &dx, &log_dx}) CHECK(out->guards_intact());
+        long double worst = 0;
+        for (std::int64_t i = 0; i < n; ++i) {
+          const std::vector<long double> want = log_softmax(x, i);
+          long double dot = 0, sum = 0;
+          for (std::int64_t j = 0; j < m; ++j) {
+            dot += std::exp(want[static_cast<std::size_t>(j)]) * dy(i, j);
+            sum += dy(i, j);
+          }
+          for (std::int64_t j = 0; j < m; ++j) {
+            const long double w = want[static_cast<std::size_t>(j)], p = std::exp(w);
+            for (const long double error :
+                 {y(i, j) - p, (log_y(i, j) - w) / (1 + std::abs(w)), dx(i, j) - p * (dy(i, j) - dot),
+                  (log_dx(i, j) - (dy(i, j) - p * sum)) / (1 + p * std::abs(sum))})
+              worst = std::max(worst, std::abs(error));
+          }
+        }
+        // Sums of up to m values of size 1, and exp of a difference that was rounded.
+        CHECK(worst <= 16 * eps);
+      }
+}
+
+TEST_CASE_TEMPLATE("softmax_cross_entropy and its gradient on every device", T, float, double) {
+  const double eps = std::numeric_limits<T>::epsilon();
+  for (const Device device : test::devices())
+    for (const std::int64_t n : {0, 1, 8, 9, 500})
+      for (const std::int64_t m : {1, 2, 10, 33, 100}) {
+        const Exec exec(device);
+        Guarded<T> x(n, m), dx(n, m);
+        x.fill_normal(5);
+        std::vector<std::int64_t> label = labels_for(x);
+        T loss = 0, alone = 0;
+        {
+          const test::Mirror mx(exec, x.block), mdx(exec, dx.block);
+          const test::Mirror ml(exec, label);
+          loss = kernels::softmax_cross_entropy<T>(exec, mx.view(x.view()), ml.span(), mdx.view(dx.view()));
+          alone = kernels::softmax_cross_entropy<T>(exec, mx.view(x.view()), ml.span(), {});
+        }
+        CHECK(loss == alone);
+        CHECK(dx.guards_intact());
+        long double want = 0, worst = 0;
+        for (std::int64_t i = 0; i < n; ++i) {
+          const std::vector<long double> row = log_softmax(x, i);
+          const std::int64_t l = label[static_cast<std::size_t>(i)];
+          want -= row[static_cast<std::size_t>(l)] / n;
+          for (std::int64_t j = 0; j < m; ++j)
+            worst = std::max(
+                worst, std::abs(dx(i, j) * n - (std::exp(row[static_cast<std::size_t>(j)]) - (j == l))));
+        }
+        CAPTURE(n);
+        CAPTURE(m);
+        CHECK(std::abs(loss - want) <= 8 * eps * (1 + want));
+        CHECK(worst <= 16 * eps);
+      }
 }
