@@ -228,13 +228,15 @@ struct Composed {
     for (std::size_t e = 0; e < w.size(); ++e) q[e] = w[e] / static_cast<float>(sum);
     const MatView<const float> pv(p.data(), n, n), qv(q.data(), n, n);
     const float loss = kernels::kl_divergence<float>(exec, 1e-7, pv, qv);
-    kernels::kl_divergence_backward<float>(exec, 1e-7, 1, pv, qv, Out<float>(dq.data(), n, n), Out<float>());
+    const float one = 1;
+    kernels::kl_divergence_backward<float>(exec, 1e-7, &one, pv, qv, Out<float>(dq.data(), n, n),
+                                           Out<float>());
     double inner = 0;
     for (std::size_t e = 0; e < w.size(); ++e)
       inner += static_cast<double>(dq[e]) * static_cast<double>(q[e]);
     for (std::size_t e = 0; e < w.size(); ++e)
       dw[e] = static_cast<float>((static_cast<double>(dq[e]) - inner) / sum);
-    kernels::student_t_backward<float>(exec, alpha, dist, w, dw, d_dist, false);
+    kernels::student_t_backward<float>(exec, alpha, dist, w, dw, d_dist, nullptr);
     for (std::int64_t i = 0; i < n; ++i)
       for (std::int64_t c = 0; c < 2; ++c) {
         double force = 0;
@@ -286,11 +288,12 @@ void fuzzy_cross_entropy(benchmark::State& state) {
     dist[i] = 0.01F * static_cast<float>(i);
     p[i] = static_cast<float>(i % 4 == 0);
   }
+  const float one = 1;
   for (auto _ : state) {
     kernels::modified_cauchy<float>(exec, 1.58, 0.9, dist, q);
     benchmark::DoNotOptimize(kernels::fuzzy_cross_entropy<float>(exec, 1e-7, p, std::span<const float>(q)));
-    kernels::fuzzy_cross_entropy_backward<float>(exec, 1e-7, 1, p, q, g);
-    kernels::modified_cauchy_backward<float>(exec, 1.58, 0.9, dist, q, g, g);
+    kernels::fuzzy_cross_entropy_backward<float>(exec, 1e-7, &one, p, q, g);
+    kernels::modified_cauchy_backward<float>(exec, 1.58, 0.9, dist, q, g, g, nullptr, nullptr);
   }
 }
 

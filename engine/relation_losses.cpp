@@ -1,4 +1,4 @@
-#include <flatland/engine/op_inputs.h>
+#include <flatland/engine/gradient_outputs.h>
 #include <flatland/engine/relation_ops.h>
 #include <flatland/kernels/divergence.h>
 
@@ -6,26 +6,34 @@ namespace flatland {
 
 using detail::dispatch_float;
 using detail::exec_of;
+using detail::maybe_matrix;
 using detail::mutable_span_of;
 using detail::span_of;
+
+namespace {
+
+// A single value that a kernel is to fill.
+Tensor empty_loss(const Tensor& like) {
+  return Tensor::empty(Shape{}, like.dtype(), like.device());
+}
+
+}  // namespace
 
 Tensor kl_divergence(const Tensor& p, const Tensor& q, double eps) {
   detail::check_same_shape("kl_divergence", p, q);
   detail::check_rank("kl_divergence", p, 2);
   FLATLAND_CHECK(p.size(0) == p.size(1) && p.size(0) > 0, "kl_divergence: got ", p.shape(),
                  "; it needs square matrices, see condensed_to_square");
-  const double value = dispatch_float("kl_divergence", p.dtype(), [&]<class T>(std::type_identity<T>) {
-    return static_cast<double>(kernels::kl_divergence<T>(exec_of(p), eps, p.matrix<T>(), q.matrix<T>()));
+  Tensor loss = empty_loss(p);
+  dispatch_float("kl_divergence", p.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::kl_divergence<T>(exec_of(p), eps, p.matrix<T>(), q.matrix<T>(), loss.mutable_data<T>());
   });
-  Tensor loss = Tensor::scalar(value, p.dtype(), p.device());
   record(loss, {p, q}, [p = p.detach(), q = q.detach(), eps](BackwardContext& ctx) {
-    Tensor dp = ctx.wants(0) ? detail::empty_like(p) : Tensor();
-    Tensor dq = ctx.wants(1) ? detail::empty_like(q) : Tensor();
+    Tensor dp = detail::empty_if(ctx.wants(0), p);
+    Tensor dq = detail::empty_if(ctx.wants(1), q);
     dispatch_float("kl_divergence", p.dtype(), [&]<class T>(std::type_identity<T>) {
-      kernels::kl_divergence_backward<T>(exec_of(p), eps, static_cast<T>(ctx.grad().item()), p.matrix<T>(),
-                                         q.matrix<T>(),
-                                         dq.defined() ? dq.mutable_matrix<T>() : kernels::MatView<T>(),
-                                         dp.defined() ? dp.mutable_matrix<T>() : kernels::MatView<T>());
+      kernels::kl_divergence_backward<T>(exec_of(p), eps, ctx.grad().data<T>(), p.matrix<T>(), q.matrix<T>(),
+                                         maybe_matrix<T>(dq), maybe_matrix<T>(dp));
     });
     if (dp.defined()) ctx.accumulate(0, dp);
     if (dq.defined()) ctx.accumulate(1, dq);
@@ -38,16 +46,15 @@ Tensor fuzzy_cross_entropy(const Tensor& p, const Tensor& q, double eps) {
   detail::check_values("fuzzy_cross_entropy", p, 1);
   FLATLAND_CHECK(!needs_record({&p}),
                  "fuzzy_cross_entropy: p asks for a gradient, which it has not; give p.detach()");
-  const double value = dispatch_float("fuzzy_cross_entropy", p.dtype(), [&]<class T>(std::type_identity<T>) {
-    return static_cast<double>(
-        kernels::fuzzy_cross_entropy<T>(exec_of(p), eps, span_of<T>(p), span_of<T>(q)));
+  Tensor loss = empty_loss(p);
+  dispatch_float("fuzzy_cross_entropy", p.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::fuzzy_cross_entropy<T>(exec_of(p), eps, span_of<T>(p), span_of<T>(q), loss.mutable_data<T>());
   });
-  Tensor loss = Tensor::scalar(value, p.dtype(), p.device());
   record(loss, {q}, [p, q = q.detach(), eps](BackwardContext& ctx) {
     Tensor dq = detail::empty_like(q);
     dispatch_float("fuzzy_cross_entropy", q.dtype(), [&]<class T>(std::type_identity<T>) {
-      kernels::fuzzy_cross_entropy_backward<T>(exec_of(q), eps, static_cast<T>(ctx.grad().item()),
-                                               span_of<T>(p), span_of<T>(q), mutable_span_of<T>(dq));
+      kernels::fuzzy_cross_entropy_backward<T>(exec_of(q), eps, ctx.grad().data<T>(), span_of<T>(p),
+                                               span_of<T>(q), mutable_span_of<T>(dq));
     });
     ctx.accumulate(0, dq);
   });
@@ -75,19 +82,18 @@ Tensor kl_student_t(const Tensor& y, const SparseBlock& p, double alpha, double 
   check_block(y, p);
   FLATLAND_CHECK(alpha > 0, "kl_student_t: alpha is ", alpha, "; it must be above 0");
   const bool wanted = needs_record({&y});
-  Tensor dy = wanted ? detail::empty_like(y) : Tensor();
-  const double value = dispatch_float("kl_student_t", y.dtype(), [&]<class T>(std::type_identity<T>) {
+  Tensor dy = detail::empty_if(wanted, y);
+  Tensor loss = empty_loss(y);
+  dispatch_float("kl_student_t", y.dtype(), [&]<class T>(std::type_identity<T>) {
     const kernels::SparseRows<T> rows{p.rows,
                                       p.rows,
                                       p.begin.data<std::int64_t>(),
                                       p.end.data<std::int64_t>(),
                                       p.col.data<std::int32_t>(),
                                       p.value.data<T>()};
-    return static_cast<double>(
-        kernels::kl_student_t<T>(exec_of(y), alpha, eps, y.matrix<T>(), rows,
-                                 wanted ? dy.mutable_matrix<T>() : kernels::MatView<T>()));
+    kernels::kl_student_t<T>(exec_of(y), alpha, eps, y.matrix<T>(), rows, maybe_matrix<T>(dy),
+                             loss.mutable_data<T>());
   });
-  Tensor loss = Tensor::scalar(value, y.dtype(), y.device());
   if (wanted) detail::record_known_gradient(loss, y, std::move(dy));
   return loss;
 }

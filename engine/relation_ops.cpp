@@ -1,4 +1,4 @@
-#include <flatland/engine/op_inputs.h>
+#include <flatland/engine/gradient_outputs.h>
 #include <flatland/engine/relation_ops.h>
 #include <flatland/kernels/pairwise.h>
 
@@ -6,6 +6,7 @@ namespace flatland {
 
 using detail::dispatch_float;
 using detail::exec_of;
+using detail::maybe_matrix;
 using detail::mutable_span_of;
 using detail::span_of;
 
@@ -14,12 +15,6 @@ namespace {
 void check_square(std::string_view who, const Tensor& t) {
   detail::check_rank(who, t, 2);
   FLATLAND_CHECK(t.size(0) == t.size(1), who, ": got ", t.shape(), "; it needs a square matrix");
-}
-
-// A view to write to, or one without data where no gradient is wanted.
-template <class T>
-kernels::MatView<T> maybe_matrix(Tensor& t) {
-  return t.defined() ? t.mutable_matrix<T>() : kernels::MatView<T>();
 }
 
 }  // namespace
@@ -54,8 +49,8 @@ Tensor cdist(const Tensor& x, const Tensor& y, Metric metric) {
     kernels::cross_distances<T>(exec_of(x), metric, x.matrix<T>(), y.matrix<T>(), dist.mutable_matrix<T>());
   });
   record(dist, {x, y}, [x = x.detach(), y = y.detach(), dist = dist.detach(), metric](BackwardContext& ctx) {
-    Tensor dx = ctx.wants(0) ? detail::empty_like(x) : Tensor();
-    Tensor dy = ctx.wants(1) ? detail::empty_like(y) : Tensor();
+    Tensor dx = detail::empty_if(ctx.wants(0), x);
+    Tensor dy = detail::empty_if(ctx.wants(1), y);
     dispatch_float("cdist", x.dtype(), [&]<class T>(std::type_identity<T>) {
       kernels::cross_distances_backward<T>(exec_of(x), metric, x.matrix<T>(), y.matrix<T>(), dist.matrix<T>(),
                                            ctx.grad().matrix<T>(), maybe_matrix<T>(dx), maybe_matrix<T>(dy));
@@ -74,8 +69,8 @@ Tensor pair_distances(const Tensor& a, const Tensor& b, Metric metric) {
     kernels::pair_distances<T>(exec_of(a), metric, a.matrix<T>(), b.matrix<T>(), mutable_span_of<T>(dist));
   });
   record(dist, {a, b}, [a = a.detach(), b = b.detach(), dist = dist.detach(), metric](BackwardContext& ctx) {
-    Tensor da = ctx.wants(0) ? detail::empty_like(a) : Tensor();
-    Tensor db = ctx.wants(1) ? detail::empty_like(b) : Tensor();
+    Tensor da = detail::empty_if(ctx.wants(0), a);
+    Tensor db = detail::empty_if(ctx.wants(1), b);
     dispatch_float("pair_distances", a.dtype(), [&]<class T>(std::type_identity<T>) {
       kernels::pair_distances_backward<T>(exec_of(a), metric, a.matrix<T>(), b.matrix<T>(), span_of<T>(dist),
                                           span_of<T>(ctx.grad()), maybe_matrix<T>(da), maybe_matrix<T>(db));

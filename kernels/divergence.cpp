@@ -1,6 +1,9 @@
 #include <flatland/kernels/divergence.h>
+#include <flatland/kernels/divergence_cuda.h>
+#include <flatland/kernels/divergence_formulas.h>
 #include <flatland/kernels/divergence_simd.h>
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 
@@ -23,20 +26,22 @@ void check_square(const char* who, const MatView<const T>& p, const MatView<cons
   FLATLAND_CHECK(p.rows == p.cols && q.rows == p.rows && q.cols == p.rows, who, ": p is ", p, " and q is ", q,
                  "; both must be square and of one size");
 }
-double sum_in_order(const ScratchArray<double>& part, std::int64_t n) {
+// The mean over n of values whose sums stand in `part`; 0 for none.
+template <class T>
+T mean(const ScratchArray<double>& part, std::int64_t parts, std::int64_t n) {
   double sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) sum += part[i];
-  return sum;
+  for (std::int64_t i = 0; i < parts; ++i) sum += part[i];
+  return static_cast<T>(sum / static_cast<double>(std::max<std::int64_t>(1, n)));
 }
 
 }  // namespace
 
 template <class T>
-T kl_divergence(const Exec& exec, double eps, In<T> p, MatView<const T> q) {
+void kl_divergence(const Exec& exec, double eps, In<T> p, MatView<const T> q, T* value) {
   check_eps("kl_divergence", eps);
   check_square("kl_divergence", p, q);
+  FLATLAND_ON_CUDA(exec) return cuda::kl_divergence<T>(exec, eps, p, q, value);
   const std::int64_t n = p.rows;
-  if (n == 0) return T{0};
   const std::int64_t rows = tile_rows(n);
   const std::int64_t tiles = ceil_div(n, rows);
   const ScratchArray<double> part(exec, tiles);
@@ -49,19 +54,21 @@ T kl_divergence(const Exec& exec, double eps, In<T> p, MatView<const T> q) {
       part[tile] = sum;
     });
   });
-  return static_cast<T>(sum_in_order(part, tiles) / static_cast<double>(n));
+  *value = mean<T>(part, tiles, n);
 }
 
 template <class T>
-void kl_divergence_backward(const Exec& exec, double eps, T g, In<T> p, In<T> q, Out<T> dq, Out<T> dp) {
+void kl_divergence_backward(const Exec& exec, double eps, const T* upstream, In<T> p, In<T> q, Out<T> dq,
+                            Out<T> dp) {
   check_eps("kl_divergence_backward", eps);
   check_square("kl_divergence_backward", p, q);
   const std::int64_t n = p.rows;
   for (const Out<T>& out : {dq, dp})
     FLATLAND_CHECK(out.data == nullptr || (out.rows == n && out.cols == n), "kl_divergence_backward: p is ",
                    p, " but a gradient is ", out);
+  FLATLAND_ON_CUDA(exec) return cuda::kl_divergence_backward<T>(exec, eps, upstream, p, q, dq, dp);
   const std::int64_t rows = tile_rows(n);
-  const T scale = static_cast<T>(static_cast<double>(g) / static_cast<double>(std::max<std::int64_t>(1, n)));
+  const T scale = mean_share(*upstream, n);
   with_isa([&](auto isa) {
     parallel_for(exec, ceil_div(n, rows), [&](std::int64_t tile, int) {
       for (std::int64_t i = tile * rows; i < std::min(n, (tile + 1) * rows); ++i) {
@@ -76,11 +83,11 @@ void kl_divergence_backward(const Exec& exec, double eps, T g, In<T> p, In<T> q,
 }
 
 template <class T>
-T fuzzy_cross_entropy(const Exec& exec, double eps, InSpan<T> p, std::span<const T> q) {
+void fuzzy_cross_entropy(const Exec& exec, double eps, InSpan<T> p, std::span<const T> q, T* value) {
   check_eps("fuzzy_cross_entropy", eps);
   FLATLAND_CHECK(p.size() == q.size(), "fuzzy_cross_entropy: p holds ", p.size(), " values but q ", q.size());
+  FLATLAND_ON_CUDA(exec) return cuda::fuzzy_cross_entropy<T>(exec, eps, p, q, value);
   const std::int64_t n = std::ssize(p);
-  if (n == 0) return T{0};
   const std::int64_t tiles = ceil_div(n, k_tile);
   const ScratchArray<double> part(exec, tiles);
   with_isa([&](auto isa) {
@@ -89,17 +96,18 @@ T fuzzy_cross_entropy(const Exec& exec, double eps, InSpan<T> p, std::span<const
       part[tile] = fuzzy_range<isa, T>(eps, p.data() + first, q.data() + first, std::min(k_tile, n - first));
     });
   });
-  return static_cast<T>(sum_in_order(part, tiles) / static_cast<double>(n));
+  *value = mean<T>(part, tiles, n);
 }
 
 template <class T>
-void fuzzy_cross_entropy_backward(const Exec& exec, double eps, T g, InSpan<T> p, InSpan<T> q,
+void fuzzy_cross_entropy_backward(const Exec& exec, double eps, const T* upstream, InSpan<T> p, InSpan<T> q,
                                   OutSpan<T> dq) {
   check_eps("fuzzy_cross_entropy_backward", eps);
   FLATLAND_CHECK(p.size() == q.size() && p.size() == dq.size(), "fuzzy_cross_entropy_backward: p holds ",
                  p.size(), " values but q ", q.size(), " and dq ", dq.size());
+  FLATLAND_ON_CUDA(exec) return cuda::fuzzy_cross_entropy_backward<T>(exec, eps, upstream, p, q, dq);
   const std::int64_t n = std::ssize(p);
-  const T scale = static_cast<T>(static_cast<double>(g) / static_cast<double>(std::max<std::int64_t>(1, n)));
+  const T scale = mean_share(*upstream, n);
   with_isa([&](auto isa) {
     parallel_for(exec, ceil_div(n, k_tile), [&](std::int64_t tile, int) {
       const std::int64_t first = tile * k_tile;
@@ -109,12 +117,14 @@ void fuzzy_cross_entropy_backward(const Exec& exec, double eps, T g, InSpan<T> p
   });
 }
 
-#define FLATLAND_DIVERGENCE(T)                                                                   \
-  template T kl_divergence<T>(const Exec&, double, In<T>, MatView<const T>);                     \
-  template void kl_divergence_backward<T>(const Exec&, double, T, In<T>, In<T>, Out<T>, Out<T>); \
-  template T fuzzy_cross_entropy<T>(const Exec&, double, InSpan<T>, std::span<const T>);         \
-  template void fuzzy_cross_entropy_backward<T>(const Exec&, double, T, InSpan<T>, InSpan<T>, OutSpan<T>);
-FLATLAND_DIVERGENCE(float)
-FLATLAND_DIVERGENCE(double)
+#define FLATLAND_INSTANTIATE(T)                                                                         \
+  template void kl_divergence<T>(const Exec&, double, In<T>, MatView<const T>, T*);                     \
+  template void kl_divergence_backward<T>(const Exec&, double, const T*, In<T>, In<T>, Out<T>, Out<T>); \
+  template void fuzzy_cross_entropy<T>(const Exec&, double, InSpan<T>, std::span<const T>, T*);         \
+  template void fuzzy_cross_entropy_backward<T>(const Exec&, double, const T*, InSpan<T>, InSpan<T>,    \
+                                                OutSpan<T>)
+FLATLAND_INSTANTIATE(float);
+FLATLAND_INSTANTIATE(double);
+#undef FLATLAND_INSTANTIATE
 
 }  // namespace flatland::kernels

@@ -5,6 +5,12 @@
 
 namespace flatland::kernels {
 
+// What the gradient g of a mean over n terms is for each of them.
+template <class T>
+FLATLAND_HD T mean_share(T g, std::int64_t n) {
+  return static_cast<T>(static_cast<double>(g) / static_cast<double>(n > 0 ? n : 1));
+}
+
 // p (log(p + eps) - log(q + eps)) with one logarithm, given inverse = 1 / (q + eps).
 template <class V>
 FLATLAND_HD V kl_inverse(V q, scalar_of<V> eps) {

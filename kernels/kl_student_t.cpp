@@ -4,13 +4,14 @@
 // where the second part comes from the normalisation. So the first pass over all pairs needs S and the second
 // sum, and the rest touches the entries of p alone.
 #include <flatland/kernels/divergence.h>
+#include <flatland/kernels/kl_student_t_cuda.h>
+#include <flatland/kernels/kl_student_t_formulas.h>
 #include <flatland/kernels/kl_student_t_simd.h>
 #include <flatland/kernels/parallel.h>
-#include <flatland/kernels/similarity_formulas.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace flatland::kernels {
 
@@ -30,17 +31,12 @@ void check(double alpha, double eps, const MatView<const T>& y, const SparseRows
                  " but dy is ", dy);
 }
 
-// Coordinates in columns, scaled. Beyond 1e18 float squares overflow; such items are far from all others
-// anyway.
+// Coordinates in columns.
 template <class T>
 void pack(const MatView<const T>& y, T scale, std::int64_t stride, T* packed) {
-  const T far = sizeof(T) == 4 ? T(1e18) : std::numeric_limits<T>::max();
   for (std::int64_t c = 0; c < y.cols; ++c) {
     T* column = packed + c * stride;
-    for (std::int64_t i = 0; i < y.rows; ++i) {
-      const T value = y(i, c) * scale;
-      column[i] = value > far ? far : value < -far ? -far : value;
-    }
+    for (std::int64_t i = 0; i < y.rows; ++i) column[i] = pair_coordinate(y(i, c), scale);
     std::fill(column + y.rows, column + stride, T{0});
   }
 }
@@ -48,9 +44,10 @@ void pack(const MatView<const T>& y, T scale, std::int64_t stride, T* packed) {
 }  // namespace
 
 template <class T>
-T kl_student_t(const Exec& exec, double alpha, double eps, MatView<const T> y, const SparseRows<T>& p,
-               Out<T> dy) {
+void kl_student_t(const Exec& exec, double alpha, double eps, MatView<const T> y, const SparseRows<T>& p,
+                  Out<T> dy, T* value) {
   check<T>(alpha, eps, y, p, dy);
+  FLATLAND_ON_CUDA(exec) return cuda::kl_student_t<T>(exec, alpha, eps, y, p, dy, value);
   const std::int64_t n = y.rows;
   const std::int64_t d = y.cols;
   const std::int64_t tiles = ceil_div(n, k_pair_tile);
@@ -61,7 +58,7 @@ T kl_student_t(const Exec& exec, double alpha, double eps, MatView<const T> y, c
   const ScratchArray<double> weight(exec, tiles);
   const ScratchArray<AttractSums> part(exec, tiles);
   const ScratchArray<double> work(exec, d > 3 ? exec.threads() * pair_work(d) : 0);
-  pack<T>(y, static_cast<T>(1 / std::sqrt(alpha)), stride, packed.data());
+  pack<T>(y, static_cast<T>(pair_scale(alpha)), stride, packed.data());
   const PairItems<T> items{alpha, n, d, stride, packed.data()};
 
   with_isa([&](auto isa) {
@@ -72,8 +69,7 @@ T kl_student_t(const Exec& exec, double alpha, double eps, MatView<const T> y, c
   });
   double sum = 0;
   for (std::int64_t tile = 0; tile < tiles; ++tile) sum += weight[tile];
-  // Where all weights vanish (one item, or items too far apart) q is 0, not NaN.
-  const double inverse_sum = std::min(1 / sum, 1e20);
+  const double inverse_sum = inverse_weight(sum);
   with_isa([&](auto isa) {
     parallel_for(exec, tiles, [&](std::int64_t tile, int) {
       part[tile] =
@@ -83,24 +79,23 @@ T kl_student_t(const Exec& exec, double alpha, double eps, MatView<const T> y, c
   AttractSums total;
   for (std::int64_t tile = 0; tile < tiles; ++tile) {
     total.loss += part[tile].loss;
-    total.pull += part[tile].pull;
+    total.share += part[tile].share;
   }
   const double items_count = static_cast<double>(std::max<std::int64_t>(1, n));
   if (dy.data) {
-    const double factor =
-        4 * StudentT<T, false>(alpha).fall_scale() * std::sqrt(alpha) * inverse_sum / items_count;
+    const double factor = gradient_factor(alpha, items_count) * inverse_sum;
     for (std::int64_t i = 0; i < n; ++i)
       for (std::int64_t c = 0; c < d; ++c) {
         const std::int64_t at = c * stride + i;
-        dy(i, c) = static_cast<T>(factor * (pull[at] - total.pull * push[at]));
+        dy(i, c) = static_cast<T>(pair_gradient(factor, pull[at], total.share, push[at]));
       }
   }
-  return static_cast<T>(total.loss / items_count);
+  *value = static_cast<T>(total.loss / items_count);
 }
 
-template float kl_student_t<float>(const Exec&, double, double, MatView<const float>,
-                                   const SparseRows<float>&, Out<float>);
-template double kl_student_t<double>(const Exec&, double, double, MatView<const double>,
-                                     const SparseRows<double>&, Out<double>);
+template void kl_student_t(const Exec&, double, double, MatView<const float>, const SparseRows<float>&,
+                           Out<float>, float*);
+template void kl_student_t(const Exec&, double, double, MatView<const double>, const SparseRows<double>&,
+                           Out<double>, double*);
 
 }  // namespace flatland::kernels

@@ -1,8 +1,7 @@
-#include <flatland/kernels/divergence_formulas.h>
+#include <flatland/kernels/kl_student_t_formulas.h>
 #include <flatland/kernels/kl_student_t_simd.h>
 #include <flatland/kernels/lane_sum_simd.h>
 #include <flatland/kernels/range_simd.h>
-#include <flatland/kernels/similarity_formulas.h>
 
 namespace flatland::kernels {
 
@@ -191,7 +190,7 @@ AttractSums attract(const Kernel& kernel, const PairItems<T>& items, const Spars
                     std::int64_t first, double* force) {
   using V = Vec<T, I>;
   LaneSum<T, I> loss;
-  LaneSum<T, I> pull;
+  LaneSum<T, I> share;
   for (std::int64_t i = first; i < first + k_pair_tile && i < items.n; ++i) {
     LaneSum<T, I> sum[D];
     const std::int64_t begin = p.begin[i];
@@ -204,20 +203,15 @@ AttractSums attract(const Kernel& kernel, const PairItems<T>& items, const Spars
         diff[c] = y[i] - gather<I>(y, col, width, y[i]);
         base = fma(diff[c], diff[c], base);
       }
-      const V inv = inverse<I>(base);
-      const V w = kernel.weight_at(base, inv);
       const V pe = affinities<I>(p.value + begin + e, col, width, i);
-      const V q = w * scale;
-      const V inverse_q = kl_inverse(q, eps);
-      const V ratio = -kl_term_dq(pe, inverse_q);
-      loss.add(kl_term(pe, inverse_q, eps));
-      pull.add(ratio * q);
-      const V strength = ratio * kernel.fall(w, inv);
-      for (int c = 0; c < D; ++c) sum[c].add(strength * diff[c]);
+      const Attraction<V> a = attraction(kernel, base, inverse<I>(base), pe, scale, eps);
+      loss.add(a.loss);
+      share.add(a.share);
+      for (int c = 0; c < D; ++c) sum[c].add(a.strength * diff[c]);
     });
     for (int c = 0; c < D; ++c) force[c * items.stride + i] = sum[c].total();
   }
-  return {loss.total(), pull.total()};
+  return {loss.total(), share.total()};
 }
 
 // Any number of dimensions, one entry at a time.
@@ -235,14 +229,10 @@ AttractSums attract_wide(const Kernel& kernel, const PairItems<T>& items, const 
         const T diff = items.y[c * items.stride + i] - items.y[c * items.stride + j];
         base = fma(diff, diff, base);
       }
-      const T inv = T(1) / base;
-      const T w = kernel.weight_at(base, inv);
-      const T q = w * scale;
-      const T inverse_q = kl_inverse(q, eps);
-      const T ratio = -kl_term_dq(p.value[e], inverse_q);
-      sums.loss += static_cast<double>(kl_term(p.value[e], inverse_q, eps));
-      sums.pull += static_cast<double>(ratio * q);
-      const double strength = static_cast<double>(ratio * kernel.fall(w, inv));
+      const Attraction<T> a = attraction(kernel, base, T(1) / base, p.value[e], scale, eps);
+      sums.loss += static_cast<double>(a.loss);
+      sums.share += static_cast<double>(a.share);
+      const double strength = static_cast<double>(a.strength);
       for (std::int64_t c = 0; c < items.d; ++c)
         force[c * items.stride + i] +=
             strength * static_cast<double>(items.y[c * items.stride + i] - items.y[c * items.stride + j]);

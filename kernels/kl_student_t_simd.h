@@ -33,7 +33,7 @@ constexpr std::int64_t pair_work(std::int64_t d) {
 // force[c * stride + i] = sum_j p / (q + eps) fall_ij (y_i - y_j)_c.
 struct AttractSums {
   double loss = 0;
-  double pull = 0;
+  double share = 0;
 };
 template <Isa I, class T>
 AttractSums attract_tile(const PairItems<T>& items, const SparseRows<T>& p, double eps, T scale,

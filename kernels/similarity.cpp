@@ -1,5 +1,7 @@
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/similarity_cuda.h>
 #include <flatland/kernels/similarity_simd.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,13 +20,11 @@ void for_tiles(const Exec& exec, std::int64_t n, const Work& work) {
   });
 }
 
-void check_alpha(const char* who, double alpha) {
-  FLATLAND_CHECK(alpha > 0 && std::isfinite(alpha), who, ": alpha is ", alpha,
+template <class T>
+void check_positive(const Exec& exec, const char* who, const char* what, const Parameter<T>& x) {
+  if (exec.device() != Device::cpu && !x.given()) return;
+  FLATLAND_CHECK(x.get() > 0 && std::isfinite(x.get()), who, ": ", what, " is ", x.get(),
                  "; it must be positive and finite");
-}
-void check_shape(const char* who, double a, double b) {
-  FLATLAND_CHECK(a > 0 && b > 0 && std::isfinite(a) && std::isfinite(b), who, ": a is ", a, " and b is ", b,
-                 "; both must be positive and finite");
 }
 void check_forward(const char* who, std::size_t dist, std::size_t q) {
   FLATLAND_CHECK(dist == q, who, ": dist holds ", dist, " values but q ", q);
@@ -37,66 +37,76 @@ void check_backward(const char* who, std::size_t dist, std::size_t q, std::size_
 }  // namespace
 
 template <class T>
-void student_t(const Exec& exec, double alpha, InSpan<T> dist, std::span<T> q) {
-  check_alpha("student_t", alpha);
+void student_t(const Exec& exec, ParameterOf<T> alpha, InSpan<T> dist, std::span<T> q) {
+  check_positive(exec, "student_t", "alpha", alpha);
   check_forward("student_t", dist.size(), q.size());
+  FLATLAND_ON_CUDA(exec) return cuda::student_t<T>(exec, alpha, dist, q);
   with_isa([&](auto isa) {
     for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t) {
-      student_t_range<isa, T>(alpha, dist.data() + first, q.data() + first, n);
+      student_t_range<isa, T>(alpha.get(), dist.data() + first, q.data() + first, n);
     });
   });
 }
 
 template <class T>
-double student_t_backward(const Exec& exec, double alpha, InSpan<T> dist, InSpan<T> q, InSpan<T> g,
-                          std::span<T> d_dist, bool with_alpha) {
-  check_alpha("student_t_backward", alpha);
+void student_t_backward(const Exec& exec, ParameterOf<T> alpha, InSpan<T> dist, InSpan<T> q, InSpan<T> g,
+                        OutSpan<T> d_dist, T* d_alpha) {
+  check_positive(exec, "student_t_backward", "alpha", alpha);
   check_backward("student_t_backward", dist.size(), q.size(), g.size(), d_dist.size());
+  FLATLAND_ON_CUDA(exec)
+  return cuda::student_t_backward<T>(exec, alpha, dist, q, g, d_dist, d_alpha);
   const std::int64_t tiles = ceil_div(std::ssize(dist), k_tile);
   const ScratchArray<double> part(exec, tiles);
   with_isa([&](auto isa) {
     for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t tile) {
       T* out = d_dist.empty() ? nullptr : d_dist.data() + first;
-      part[tile] = student_t_backward_range<isa, T>(alpha, with_alpha, dist.data() + first, q.data() + first,
-                                                    g.data() + first, out, n);
+      part[tile] = student_t_backward_range<isa, T>(alpha.get(), d_alpha != nullptr, dist.data() + first,
+                                                    q.data() + first, g.data() + first, out, n);
     });
   });
+  if (d_alpha == nullptr) return;
   double sum = 0;
   for (std::int64_t tile = 0; tile < tiles; ++tile) sum += part[tile];
-  return sum;
+  *d_alpha = static_cast<T>(sum);
 }
 
 template <class T>
-void modified_cauchy(const Exec& exec, double a, double b, InSpan<T> dist, std::span<T> q) {
-  check_shape("modified_cauchy", a, b);
+void modified_cauchy(const Exec& exec, ParameterOf<T> a, ParameterOf<T> b, InSpan<T> dist, std::span<T> q) {
+  check_positive(exec, "modified_cauchy", "a", a);
+  check_positive(exec, "modified_cauchy", "b", b);
   check_forward("modified_cauchy", dist.size(), q.size());
+  FLATLAND_ON_CUDA(exec) return cuda::modified_cauchy<T>(exec, a, b, dist, q);
   with_isa([&](auto isa) {
     for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t) {
-      modified_cauchy_range<isa, T>(a, b, dist.data() + first, q.data() + first, n);
+      modified_cauchy_range<isa, T>(a.get(), b.get(), dist.data() + first, q.data() + first, n);
     });
   });
 }
 
 template <class T>
-CauchyGradient modified_cauchy_backward(const Exec& exec, double a, double b, InSpan<T> dist, InSpan<T> q,
-                                        InSpan<T> g, std::span<T> d_dist) {
-  check_shape("modified_cauchy_backward", a, b);
+void modified_cauchy_backward(const Exec& exec, ParameterOf<T> a, ParameterOf<T> b, InSpan<T> dist,
+                              InSpan<T> q, InSpan<T> g, OutSpan<T> d_dist, T* da, T* db) {
+  check_positive(exec, "modified_cauchy_backward", "a", a);
+  check_positive(exec, "modified_cauchy_backward", "b", b);
   check_backward("modified_cauchy_backward", dist.size(), q.size(), g.size(), d_dist.size());
+  FLATLAND_ON_CUDA(exec)
+  return cuda::modified_cauchy_backward<T>(exec, a, b, dist, q, g, d_dist, da, db);
   const std::int64_t tiles = ceil_div(std::ssize(dist), k_tile);
-  const ScratchArray<CauchyGradient> part(exec, tiles);
+  const ScratchArray<CauchyGradient<double>> part(exec, tiles);
   with_isa([&](auto isa) {
     for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t tile) {
       T* out = d_dist.empty() ? nullptr : d_dist.data() + first;
-      part[tile] = modified_cauchy_backward_range<isa, T>(a, b, dist.data() + first, q.data() + first,
-                                                          g.data() + first, out, n);
+      part[tile] = modified_cauchy_backward_range<isa, T>(a.get(), b.get(), dist.data() + first,
+                                                          q.data() + first, g.data() + first, out, n);
     });
   });
-  CauchyGradient sum;
+  CauchyGradient<double> sum;
   for (std::int64_t tile = 0; tile < tiles; ++tile) {
     sum.da += part[tile].da;
     sum.db += part[tile].db;
   }
-  return sum;
+  if (da != nullptr) *da = static_cast<T>(sum.da);
+  if (db != nullptr) *db = static_cast<T>(sum.db);
 }
 
 namespace {
@@ -163,14 +173,15 @@ CauchyShape fit_cauchy(double min_dist, double spread) {
   return shape;
 }
 
-#define FLATLAND_SIMILARITY(T)                                                                              \
-  template void student_t<T>(const Exec&, double, InSpan<T>, std::span<T>);                                 \
-  template double student_t_backward<T>(const Exec&, double, InSpan<T>, InSpan<T>, InSpan<T>, std::span<T>, \
-                                        bool);                                                              \
-  template void modified_cauchy<T>(const Exec&, double, double, InSpan<T>, std::span<T>);                   \
-  template CauchyGradient modified_cauchy_backward<T>(const Exec&, double, double, InSpan<T>, InSpan<T>,    \
-                                                      InSpan<T>, std::span<T>);
-FLATLAND_SIMILARITY(float)
-FLATLAND_SIMILARITY(double)
+#define FLATLAND_INSTANTIATE(T)                                                                           \
+  template void student_t<T>(const Exec&, ParameterOf<T>, InSpan<T>, std::span<T>);                       \
+  template void student_t_backward<T>(const Exec&, ParameterOf<T>, InSpan<T>, InSpan<T>, InSpan<T>,       \
+                                      OutSpan<T>, T*);                                                    \
+  template void modified_cauchy<T>(const Exec&, ParameterOf<T>, ParameterOf<T>, InSpan<T>, std::span<T>); \
+  template void modified_cauchy_backward<T>(const Exec&, ParameterOf<T>, ParameterOf<T>, InSpan<T>,       \
+                                            InSpan<T>, InSpan<T>, OutSpan<T>, T*, T*)
+FLATLAND_INSTANTIATE(float);
+FLATLAND_INSTANTIATE(double);
+#undef FLATLAND_INSTANTIATE
 
 }  // namespace flatland::kernels

@@ -60,8 +60,8 @@ void modified_cauchy_range(double a, double b, const T* dist, T* q, std::int64_t
 }
 
 template <Isa I, class T>
-CauchyGradient modified_cauchy_backward_range(double a, double b, const T* dist, const T* q, const T* g,
-                                              T* d_dist, std::int64_t n) {
+CauchyGradient<double> modified_cauchy_backward_range(double a, double b, const T* dist, const T* q,
+                                                      const T* g, T* d_dist, std::int64_t n) {
   const ModifiedCauchy<T> kernel(a, b);
   LaneSum<T, I> da;
   LaneSum<T, I> db;
@@ -75,13 +75,13 @@ CauchyGradient modified_cauchy_backward_range(double a, double b, const T* dist,
   return {da.total(), db.total()};
 }
 
-#define FLATLAND_SIMILARITY(T)                                                                            \
-  template void student_t_range<this_isa, T>(double, const T*, T*, std::int64_t);                         \
-  template double student_t_backward_range<this_isa, T>(double, bool, const T*, const T*, const T*, T*,   \
-                                                        std::int64_t);                                    \
-  template void modified_cauchy_range<this_isa, T>(double, double, const T*, T*, std::int64_t);           \
-  template CauchyGradient modified_cauchy_backward_range<this_isa, T>(double, double, const T*, const T*, \
-                                                                      const T*, T*, std::int64_t);
+#define FLATLAND_SIMILARITY(T)                                                                          \
+  template void student_t_range<this_isa, T>(double, const T*, T*, std::int64_t);                       \
+  template double student_t_backward_range<this_isa, T>(double, bool, const T*, const T*, const T*, T*, \
+                                                        std::int64_t);                                  \
+  template void modified_cauchy_range<this_isa, T>(double, double, const T*, T*, std::int64_t);         \
+  template CauchyGradient<double> modified_cauchy_backward_range<this_isa, T>(                          \
+      double, double, const T*, const T*, const T*, T*, std::int64_t);
 FLATLAND_SIMILARITY(float)
 FLATLAND_SIMILARITY(double)
 

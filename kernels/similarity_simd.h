@@ -17,7 +17,7 @@ double student_t_backward_range(double alpha, bool with_alpha, const T* dist, co
 template <Isa I, class T>
 void modified_cauchy_range(double a, double b, const T* dist, T* q, std::int64_t n);
 template <Isa I, class T>
-CauchyGradient modified_cauchy_backward_range(double a, double b, const T* dist, const T* q, const T* g,
-                                              T* d_dist, std::int64_t n);
+CauchyGradient<double> modified_cauchy_backward_range(double a, double b, const T* dist, const T* q,
+                                                      const T* g, T* d_dist, std::int64_t n);
 
 }  // namespace flatland::kernels

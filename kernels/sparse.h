@@ -2,6 +2,7 @@
 #pragma once
 
 #include <flatland/kernels/exec.h>
+#include <flatland/kernels/memory.h>
 #include <flatland/kernels/view.h>
 
 #include <cstdint>
@@ -48,18 +49,34 @@ template <class T>
 void sparse_times_dense(const Exec& exec, const SparseRows<T>& m, In<T> x, Out<T> y);
 
 // The dense block m[index][:, index], in the order of `index`; distinct items. Divided by its sum when
-// `normalize` (a sum of 0 leaves zeros). Returns the sum before division.
+// `normalize` (a sum of 0 leaves zeros). *sum, in memory of exec's device, is the sum before division; it may
+// be null.
 //   index (B)   block (B, B)   position (N): scratch that holds -1 everywhere before and after the call
+// On a GPU items that are not there are left out, unnoticed; two launches up to B = 1,024, then three.
+template <class T>
+void dense_block(const Exec& exec, const SparseRows<T>& m, std::span<const std::int64_t> index,
+                 std::span<std::int32_t> position, bool normalize, Out<T> block, T* sum);
 template <class T>
 T dense_block(const Exec& exec, const SparseRows<T>& m, std::span<const std::int64_t> index,
-              std::span<std::int32_t> position, bool normalize, Out<T> block);
+              std::span<std::int32_t> position, bool normalize, Out<T> block) {
+  return on_host<T>(exec, [&](T* sum) { dense_block<T>(exec, m, index, position, normalize, block, sum); });
+}
 
 // The same block in sparse rows: row i begins at i * capacity, its columns ascend.
 //   capacity >= min(B, longest row)   begin, end (B)   col, value (B * capacity)
 template <class T>
+void sparse_block(const Exec& exec, const SparseRows<T>& m, std::span<const std::int64_t> index,
+                  std::span<std::int32_t> position, bool normalize, std::int64_t capacity,
+                  std::span<std::int64_t> begin, std::span<std::int64_t> end, std::span<std::int32_t> col,
+                  OutSpan<T> value, T* sum);
+template <class T>
 T sparse_block(const Exec& exec, const SparseRows<T>& m, std::span<const std::int64_t> index,
                std::span<std::int32_t> position, bool normalize, std::int64_t capacity,
                std::span<std::int64_t> begin, std::span<std::int64_t> end, std::span<std::int32_t> col,
-               std::span<T> value);
+               OutSpan<T> value) {
+  return on_host<T>(exec, [&](T* sum) {
+    sparse_block<T>(exec, m, index, position, normalize, capacity, begin, end, col, value, sum);
+  });
+}
 
 }  // namespace flatland::kernels

@@ -57,18 +57,19 @@ TEST_CASE(
   CHECK(kernels::kl_divergence<double>(Exec(), k_eps, pv, qv) ==
         doctest::Approx(0.01275629110438832).epsilon(1e-12));
   std::vector<double> dq(1600, -7), dp(1600, -7);
-  kernels::kl_divergence_backward<double>(Exec(), k_eps, 1, pv, qv, Out<double>(dq.data(), 40, 40),
+  const double one = 1, minus_two = -2;
+  kernels::kl_divergence_backward<double>(Exec(), k_eps, &one, pv, qv, Out<double>(dq.data(), 40, 40),
                                           Out<double>(dp.data(), 40, 40));
   check_close(dq, doubles("relation_losses/kl_grad_q"), 1e-12);
   check_close(dp, doubles("relation_losses/kl_grad_p"), 1e-12, 0.025);
   // A view without data is skipped; g scales.
   std::vector<double> dq2(1600, -7);
-  kernels::kl_divergence_backward<double>(Exec(), k_eps, -2, pv, qv, Out<double>(dq2.data(), 40, 40),
+  kernels::kl_divergence_backward<double>(Exec(), k_eps, &minus_two, pv, qv, Out<double>(dq2.data(), 40, 40),
                                           Out<double>());
   for (double& v : dq2) v /= -2;
   check_close(dq2, dq, 1e-15);
   std::vector<double> dp2(1600, -7);
-  kernels::kl_divergence_backward<double>(Exec(), k_eps, 1, pv, qv, Out<double>(),
+  kernels::kl_divergence_backward<double>(Exec(), k_eps, &one, pv, qv, Out<double>(),
                                           Out<double>(dp2.data(), 40, 40));
   CHECK(dp2 == dp);
 }
@@ -80,7 +81,8 @@ TEST_CASE(
   CHECK(kernels::fuzzy_cross_entropy<double>(Exec(), k_eps, p, std::span<const double>(q)) ==
         doctest::Approx(1.8181067141800795).epsilon(1e-12));
   std::vector<double> dq(q.size(), -7);
-  kernels::fuzzy_cross_entropy_backward<double>(Exec(), k_eps, 1, p, q, dq);
+  const double one = 1;
+  kernels::fuzzy_cross_entropy_backward<double>(Exec(), k_eps, &one, p, q, dq);
   check_close(dq, doubles("relation_losses/ce_grad_q"), 1e-12);
 }
 
@@ -100,7 +102,8 @@ TEST_CASE_TEMPLATE("fuzzy_cross_entropy at every size and for any number of thre
     CHECK(std::abs(static_cast<double>(run(Exec())) - want) <= (sizeof(T) == 4 ? 2e-7 : 1e-14) * want);
     check_threads(run);
     std::vector<T> dq(q.size() + 1, T(-7));
-    kernels::fuzzy_cross_entropy_backward<T>(Exec(), k_eps, 1, p, q, std::span(dq).first(q.size()));
+    const T one = 1;
+    kernels::fuzzy_cross_entropy_backward<T>(Exec(), k_eps, &one, p, q, std::span(dq).first(q.size()));
     CHECK(dq.back() == T(-7));
   }
 }

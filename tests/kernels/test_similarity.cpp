@@ -151,7 +151,7 @@ TEST_CASE("backward passes have the same bits for any number of threads, and may
       all.push_back(kernels::student_t_backward<float>(exec, alpha, dist, q, g, {}));
       CHECK(all[all.size() - 1] == d_alpha);
       std::vector<float> without(g.size());
-      CHECK(kernels::student_t_backward<float>(exec, alpha, dist, q, g, without, false) == 0);
+      kernels::student_t_backward<float>(exec, alpha, dist, q, g, without, nullptr);
       CHECK(without == d_dist);
       return all;
     });

@@ -210,57 +210,99 @@ struct SparseBlockResult {
   std::vector<T> value;
 };
 template <class T>
-SparseBlockResult<T> run_sparse_block(const Exec& exec, const OwnedSparse<T>& m,
-                                      const std::vector<std::int64_t>& index, bool normalize) {
+SparseBlockResult<T> run_sparse_block(const Exec& exec, OwnedSparse<T> m, std::vector<std::int64_t> index,
+                                      bool normalize) {
   const auto b = index.size();
   SparseBlockResult<T> r{0, std::vector<std::int64_t>(b), std::vector<std::int64_t>(b),
                          std::vector<std::int32_t>(b * b, -7), std::vector<T>(b * b, T(-7))};
   std::vector<std::int32_t> position(static_cast<std::size_t>(m.n), -1);
-  r.sum = kernels::sparse_block<T>(exec, m.view(), index, position, normalize, std::ssize(index), r.begin,
-                                   r.end, r.col, r.value);
+  {
+    const SparseMirror<T> matrix(exec, m);
+    const Mirror<std::int64_t> items(exec, index), begin(exec, r.begin), end(exec, r.end);
+    const Mirror<std::int32_t> map(exec, position), col(exec, r.col);
+    const Mirror<T> value(exec, r.value);
+    r.sum = kernels::sparse_block<T>(exec, matrix.view(), items.span(), map.span(), normalize,
+                                     std::ssize(index), begin.span(), end.span(), col.span(), value.span());
+  }
   CHECK(position == std::vector<std::int32_t>(static_cast<std::size_t>(m.n), -1));
   return r;
 }
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("dense_block and sparse_block are the rows and columns of the items", T, float, double) {
-  constexpr std::int64_t n = 211;
-  const std::vector<double> dense = random_relation(n, 60, false, 8);
-  const OwnedSparse<T> m = to_sparse<T>(dense, n);
-  for (const std::int64_t b : {0, 1, 2, 15, 16, 17, 63, 64, 65, 130, 211}) {
-    INFO("b ", b);
-    const std::vector<std::int64_t> index = random_items(n, b, static_cast<unsigned>(b));
+TEST_CASE_TEMPLATE("dense_block and sparse_block are the rows and columns of the items on every device", T,
+                   float, double) {
+  const auto check = [](const Exec& exec, std::int64_t n, double per_row, std::int64_t b, bool normalize) {
+    INFO("n ", n, " b ", b, " normalize ", normalize);
+    const std::vector<double> dense = random_relation(n, per_row, false, 8);
+    OwnedSparse<T> m = to_sparse<T>(dense, n);
+    std::vector<std::int64_t> index = random_items(n, b, static_cast<unsigned>(b));
     std::vector<double> want;
     double sum = 0;
     for (const std::int64_t i : index)
       for (const std::int64_t j : index) sum += want.emplace_back(dense[static_cast<std::size_t>(i * n + j)]);
-    for (const bool normalize : {false, true}) {
-      if (normalize && sum != 0)
-        for (double& w : want) w /= sum;
-      std::vector<T> block(static_cast<std::size_t>(b * (b + 1)), T(-7));
-      std::vector<std::int32_t> position(static_cast<std::size_t>(n), -1);
-      const T got_sum = kernels::dense_block<T>(Exec(), m.view(), index, position, normalize,
-                                                MatView<T>(block.data(), b, b, b + 1));
-      CHECK(position == std::vector<std::int32_t>(static_cast<std::size_t>(n), -1));
-      const double tolerance = sizeof(T) == 4 ? 2e-7 : 1e-14;
-      CHECK(static_cast<double>(got_sum) == doctest::Approx(sum).epsilon(tolerance));
-      std::vector<T> inside;
-      for (std::int64_t i = 0; i < b; ++i) {
-        CHECK(block[static_cast<std::size_t>(i * (b + 1) + b)] == T(-7));
-        inside.insert(inside.end(), block.begin() + i * (b + 1), block.begin() + i * (b + 1) + b);
-      }
-      check_close(inside, want, tolerance);
-
-      const SparseBlockResult<T> s = run_sparse_block(Exec(), m, index, normalize);
-      CHECK(s.sum == got_sum);
-      const kernels::SparseRows<T> rows{b, b, s.begin.data(), s.end.data(), s.col.data(), s.value.data()};
-      CHECK(to_dense(rows) == as_doubles(inside));  // both divide the same way
-      for (std::size_t i = 0; i < index.size(); ++i) {
-        CHECK(s.begin[i] == static_cast<std::int64_t>(i) * b);
-        CHECK(std::is_sorted(s.col.begin() + s.begin[i], s.col.begin() + s.end[i]));
-      }
+    if (normalize && sum != 0)
+      for (double& w : want) w /= sum;
+    std::vector<T> block(static_cast<std::size_t>(b * (b + 1)), T(-7));
+    std::vector<std::int32_t> position(static_cast<std::size_t>(n), -1);
+    T got_sum = 0;
+    {
+      const SparseMirror<T> matrix(exec, m);
+      const Mirror<std::int64_t> items(exec, index);
+      const Mirror<std::int32_t> map(exec, position);
+      const Mirror<T> out(exec, block);
+      got_sum = kernels::dense_block<T>(exec, matrix.view(), items.span(), map.span(), normalize,
+                                        MatView<T>(out.data(), b, b, b + 1));
     }
+    CHECK(position == std::vector<std::int32_t>(static_cast<std::size_t>(n), -1));
+    const double tolerance = sizeof(T) == 4 ? 2e-7 : 1e-14;
+    CHECK(static_cast<double>(got_sum) == doctest::Approx(sum).epsilon(tolerance));
+    std::vector<T> inside;
+    for (std::int64_t i = 0; i < b; ++i) {
+      CHECK(block[static_cast<std::size_t>(i * (b + 1) + b)] == T(-7));
+      inside.insert(inside.end(), block.begin() + i * (b + 1), block.begin() + i * (b + 1) + b);
+    }
+    check_close(inside, want, tolerance);
+
+    const SparseBlockResult<T> s = run_sparse_block(exec, m, index, normalize);
+    CHECK(s.sum == got_sum);
+    const kernels::SparseRows<T> rows{b, b, s.begin.data(), s.end.data(), s.col.data(), s.value.data()};
+    CHECK(to_dense(rows) == as_doubles(inside));  // both divide the same way
+    for (std::size_t i = 0; i < index.size(); ++i) {
+      CHECK(s.begin[i] == static_cast<std::int64_t>(i) * b);
+      CHECK(std::is_sorted(s.col.begin() + s.begin[i], s.col.begin() + s.end[i]));
+    }
+    const SparseBlockResult<T> again = run_sparse_block(exec, m, index, normalize);
+    CHECK(again.value == s.value);
+    CHECK(again.col == s.col);
+  };
+  for (const Device device : devices()) {
+    const Exec exec(device);
+    for (const std::int64_t b : {0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 130, 211})
+      for (const bool normalize : {false, true}) check(exec, 211, 60, b, normalize);
+    for (const std::int64_t b : {1023, 1024, 1025, 1100}) check(exec, 1100, 90, b, true);
+  }
+}
+
+TEST_CASE("dense_block and sparse_block need no sum on every device") {
+  OwnedSparse<float> m = to_sparse<float>(random_relation(50, 20, true, 3), 50);
+  std::vector<std::int64_t> index = random_items(50, 20, 4), begin(20), end(20);
+  std::vector<std::int32_t> position(50, -1), col(400);
+  std::vector<float> value(400), block(400);
+  for (const Device device : devices()) {
+    const Exec exec(device);
+    {
+      const SparseMirror<float> matrix(exec, m);
+      const Mirror<std::int64_t> items(exec, index), mbegin(exec, begin), mend(exec, end);
+      const Mirror<std::int32_t> map(exec, position), mcol(exec, col);
+      const Mirror<float> mvalue(exec, value), mblock(exec, block);
+      kernels::sparse_block<float>(exec, matrix.view(), items.span(), map.span(), true, 20, mbegin.span(),
+                                   mend.span(), mcol.span(), mvalue.span(), nullptr);
+      kernels::dense_block<float>(exec, matrix.view(), items.span(), map.span(), true,
+                                  MatView<float>(mblock.data(), 20, 20), nullptr);
+    }
+    const kernels::SparseRows<float> rows{20, 20, begin.data(), end.data(), col.data(), value.data()};
+    CHECK(to_dense(rows) == as_doubles(block));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <flatland/kernels/exec.h>
 #include <flatland/kernels/sparse.h>
+#include <tests/support/devices.h>
 
 #include <algorithm>
 #include <cmath>
@@ -54,6 +55,21 @@ struct OwnedSparse {
   std::vector<std::int32_t> col;
   std::vector<T> value;
 
+  kernels::SparseRows<T> view() const {
+    return {n, n, offset.data(), offset.data() + 1, col.data(), value.data()};
+  }
+};
+
+// It in memory of exec's device.
+template <class T>
+struct SparseMirror {
+  std::int64_t n;
+  Mirror<std::int64_t> offset;
+  Mirror<std::int32_t> col;
+  Mirror<T> value;
+
+  SparseMirror(const kernels::Exec& exec, OwnedSparse<T>& m)
+      : n(m.n), offset(exec, m.offset), col(exec, m.col), value(exec, m.value) {}
   kernels::SparseRows<T> view() const {
     return {n, n, offset.data(), offset.data() + 1, col.data(), value.data()};
   }
