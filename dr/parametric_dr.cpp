@@ -94,10 +94,9 @@ void ParametricDR::add_training_phase(TrainingPhase phase) {
 
 void ParametricDR::prepare(const Dataset& data) {
   State& s = *state_;
-  const ExecScope scope(s.exec);
   s.prepared = false;
   s.check_keys(data);
-  kernels::with_team(s.exec, [&] {
+  s.run_on_own([&] {
     s.stage("data set initialised", [&] { s.set_data(data); });
     s.compute_derived(false);
     s.compute_relations();
@@ -111,9 +110,8 @@ bool ParametricDR::run_epochs(int at_most) {
   State& s = *state_;
   FLATLAND_CHECK(s.prepared, "run_epochs: not prepared; call prepare with the data first");
   FLATLAND_CHECK(at_most >= 0, "run_epochs: ", at_most, " epochs; give 0 or more");
-  const ExecScope scope(s.exec);
   bool more = false;
-  kernels::with_team(s.exec, [&] { more = s.run_epochs(at_most); });
+  s.run_on_own([&] { more = s.run_epochs(at_most); });
   return more;
 }
 
@@ -156,7 +154,7 @@ Tensor ParametricDR::apply(const Tensor& x, const ApplyOptions& options) const {
   FLATLAND_CHECK(columns < 0 || options.method == "decode" || input.size(1) == columns,
                  "apply: the data has ", input.size(1), " columns but the model was trained on ", columns);
   const std::int64_t n = input.size(0);
-  if (n <= options.batch_size) return call_model(model, options.method, input);
+  if (n <= options.batch_size) return call_model(model, options.method, input).to(x.device());
   std::vector<Tensor> parts;
   kernels::with_team(exec, [&] {
     for (std::int64_t begin = 0; begin < n; begin += options.batch_size) {
@@ -164,7 +162,7 @@ Tensor ParametricDR::apply(const Tensor& x, const ApplyOptions& options) const {
                                  slice_rows(input, begin, std::min(begin + options.batch_size, n))));
     }
   });
-  return concat(parts);
+  return concat(parts).to(x.device());
 }
 
 Tensor ParametricDR::apply(const Dataset& data, const ApplyOptions& options) const {

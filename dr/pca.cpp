@@ -94,6 +94,12 @@ Pca Pca::fit(const Tensor& x, std::int64_t dims) {
                  " columns has 1 to ", d);
   check_finite("pca", x);
   const NoGrad no_grad;
+  if (x.device() != Device::cpu) {
+    Pca pca = fit(x.to(Device::cpu), dims);
+    for (Tensor* t : {&pca.mean, &pca.components, &pca.explained_variance, &pca.explained_variance_ratio})
+      *t = t->to(x.device());
+    return pca;
+  }
   const Tensor data = x.detach();
   Pca pca;
   pca.mean = flatland::mean(data, 0);

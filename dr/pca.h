@@ -18,7 +18,7 @@ struct Pca {
 
   // x (N, D), float32 or float64; 1 <= dims <= D. Errors: no rows, other dims, NaN or infinite values.
   // Cost: N D min(N, D) multiply-adds and some 50 products with the smaller Gram matrix. The same bits for
-  // any number of threads.
+  // any number of threads. Data on a GPU is fitted on the CPU; the result lies where the data does.
   static Pca fit(const Tensor& x, std::int64_t dims);
   // (x - mean) components^T, in the type of x.
   Tensor transform(const Tensor& x) const;

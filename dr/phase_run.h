@@ -3,9 +3,12 @@
 
 #include <flatland/dr/losses.h>
 #include <flatland/dr/training.h>
+#include <flatland/engine/pool.h>
+#include <flatland/kernels/graph.h>
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +21,10 @@ struct EpochSums {
 };
 
 // Holds what a phase needs from epoch to epoch; epochs may be run at any time, one by one.
+//
+// On a GPU an epoch is queued without waiting for it, and its loss values are read at its end. The first
+// epoch runs step by step; where nothing is decided on the host, the second is recorded, and from then on an
+// epoch is one replay.
 class PhaseRun {
  public:
   struct Inputs {
@@ -28,6 +35,7 @@ class PhaseRun {
     const LossMap& losses;
     std::uint64_t seed = 0;
     std::uint64_t number = 0;  // of the phase; picks its random numbers
+    Device device = Device::cpu;
   };
   PhaseRun(const TrainingPhase& phase, Inputs inputs);
 
@@ -36,25 +44,48 @@ class PhaseRun {
   bool done() const { return epoch_ >= phase_.epochs; }
 
  private:
-  // One step on the items [begin, end) of the epoch's order.
-  void step(std::int64_t begin, std::int64_t end, const RelationContext& context, EpochSums& sums);
-  void add_input_noise(std::int64_t begin);
-  double learning_rate() const;
-  void add_components(EpochSums& sums) const;
+  // What a step leaves: values on the model's device.
+  struct StepLosses {
+    Tensor loss;
+    std::vector<std::pair<std::string, Tensor>> components;
+  };
+  // The recorded steps of an epoch, and the memory they use.
+  struct Recording {
+    explicit Recording(Device device) : memory(device) {}
+    detail::GraphMemory memory;
+    std::vector<Tensor> kept;
+    std::vector<StepLosses> steps;
+    kernels::Graph graph;
+  };
 
   void begin_epoch();
+  void run_steps(const RelationContext& context);
+  void record_steps(const RelationContext& context);
+  // The b-th step of the epoch.
+  void step(std::int64_t b, const RelationContext& context, StepLosses& values);
+  void add_input_noise(std::int64_t begin);
+  double learning_rate(std::int64_t step) const;
+  void add(EpochSums& sums, const StepLosses& values) const;
+  void check_labels() const;
 
   TrainingPhase phase_;
   Inputs inputs_;
+  Device device_;
+  std::optional<kernels::Exec>
+      gpu_;  // the steps' own, so that its scratch memory stays where a recording uses it
   CompoundLoss loss_;
+  std::vector<Tensor> parameters_;
   std::unique_ptr<Optimizer> optimizer_;
   Batch batch_;
   Tensor order_;  // int64 (N): items in the order of this epoch
+  Tensor rates_;  // float64 (batches), on a GPU: the learning rates of this epoch's steps
   std::int64_t batch_size_ = 0;
   std::int64_t batches_ = 0;  // an epoch
   int epoch_ = 0;
   std::int64_t step_ = 0;
-  std::vector<std::pair<std::string, Tensor>> components_;  // of the last step
+  std::vector<StepLosses> steps_;  // of this epoch
+  bool recordable_ = false;
+  std::unique_ptr<Recording> recording_;
 };
 
 }  // namespace flatland

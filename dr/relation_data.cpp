@@ -1,4 +1,5 @@
 #include <flatland/dr/relation_data.h>
+#include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/pairwise.h>
 
@@ -15,7 +16,8 @@ void check_values(const char* form, const Tensor& values) {
 }
 
 void check_columns(const char* form, const Tensor& column, std::int64_t items) {
-  const auto values = column.values<std::int32_t>();
+  const Tensor host = column.to(Device::cpu);
+  const auto values = host.values<std::int32_t>();
   for (std::size_t i = 0; i < values.size(); ++i) {
     FLATLAND_CHECK(values[i] >= 0 && values[i] < items, form, " relations: entry ", i, " points to item ",
                    values[i], ", but there are ", items, " items");
@@ -24,8 +26,9 @@ void check_columns(const char* form, const Tensor& column, std::int64_t items) {
 
 // Checks row offsets and ascending columns; returns the length of the longest row.
 std::int64_t check_rows(const SparseRelations& form) {
-  const auto offset = form.row_offset.values<std::int64_t>();
-  const auto col = form.col.values<std::int32_t>();
+  const Tensor host_offset = form.row_offset.to(Device::cpu), host_col = form.col.to(Device::cpu);
+  const auto offset = host_offset.values<std::int64_t>();
+  const auto col = host_col.values<std::int32_t>();
   FLATLAND_CHECK(offset.front() == 0 && offset.back() == form.col.numel(),
                  "sparse relations: row offsets run from ", offset.front(), " to ", offset.back(),
                  "; they must run from 0 to the ", form.col.numel(), " entries");
@@ -42,12 +45,6 @@ std::int64_t check_rows(const SparseRelations& form) {
   return longest;
 }
 
-// Calls f with a float or a double, after the type of the values.
-template <class F>
-decltype(auto) with_type(const Tensor& values, F&& f) {
-  return values.dtype() == Dtype::float32 ? f(float{}) : f(double{});
-}
-
 template <class T>
 kernels::SparseRows<T> rows_of(const SparseRelations& form) {
   const std::int64_t items = form.row_offset.numel() - 1;
@@ -55,7 +52,7 @@ kernels::SparseRows<T> rows_of(const SparseRelations& form) {
   return {items, items, offset, offset + 1, form.col.data<std::int32_t>(), form.values.data<T>()};
 }
 
-// Scratch of the block kernels: -1 everywhere between calls, one array a thread.
+// Scratch of the block kernels on the CPU: -1 everywhere between calls, one array a thread.
 class PositionMap {
  public:
   explicit PositionMap(std::int64_t items) : map_(storage()) {
@@ -85,11 +82,20 @@ void check_index(const Tensor& index) {
                  "RelationData: sub takes an int64 vector of item numbers");
 }
 
+std::span<const std::int64_t> items_of(const Tensor& index) {
+  return {index.data<std::int64_t>(), static_cast<std::size_t>(index.numel())};
+}
+
 void check_items(const Tensor& index, std::int64_t items) {
   for (const std::int64_t item : index.values<std::int64_t>()) {
     FLATLAND_CHECK(item >= 0 && item < items, "RelationData: sub asks for item ", item, ", but there are ",
                    items, " items");
   }
+}
+
+// The same of a square on any device.
+Tensor dense_sub_by_rows(const Tensor& square, const Tensor& index) {
+  return transpose(gather_rows(transpose(gather_rows(square, index)), index));
 }
 
 // Block of a dense form; value(i, j) reads the relation of two items.
@@ -158,10 +164,9 @@ RelationData::RelationData(SparseRelations form) : form_(std::move(form)) {
                  "sparse relations: columns must be an int32 vector");
   FLATLAND_CHECK(f.col.shape() == f.values.shape(), "sparse relations: ", f.col.numel(), " columns but ",
                  f.values.numel(), " values");
-  if (f.col.device() == Device::cpu) {
-    check_columns("sparse", f.col, f.row_offset.numel() - 1);
-    longest_row_ = check_rows(f);
-  }
+  check_columns("sparse", f.col, f.row_offset.numel() - 1);
+  longest_row_ = check_rows(f);
+  make_position();
 }
 
 RelationData::RelationData(FlatRelations form) : form_(std::move(form)) {
@@ -195,7 +200,9 @@ RelationData RelationData::with_values(Tensor values) const {
   check_values("RelationData:", values);
   Form form = form_;
   std::visit([&](auto& f) { f.values = std::move(values); }, form);
-  return RelationData(std::move(form), symmetric_, longest_row_);
+  RelationData changed(std::move(form), symmetric_, longest_row_);
+  changed.position_ = position_;
+  return changed;
 }
 
 RelationData RelationData::marked_symmetric(bool value) const {
@@ -216,33 +223,57 @@ RelationData RelationData::to(Device device) const {
         }
       },
       form);
-  return RelationData(std::move(form), symmetric_, longest_row_);
+  RelationData moved(std::move(form), symmetric_, longest_row_);
+  moved.make_position();
+  return moved;
 }
 
 // --- blocks ---
 
+void RelationData::make_position() {
+  if (get_if<SparseRelations>() == nullptr || values().device() == Device::cpu) return;
+  position_ = Tensor::full({items()}, -1, Dtype::int32, values().device());
+}
+
+template <class F>
+void RelationData::with_position(F&& f) const {
+  if (position_.defined()) {
+    Tensor position = position_;
+    return f(std::span(position.mutable_data<std::int32_t>(), static_cast<std::size_t>(items())));
+  }
+  PositionMap position(items());
+  f(position.span());
+  position.done();
+}
+
 Tensor RelationData::sub(const Tensor& index, bool normalize) const {
   check_index(index);
-  const Dtype dtype = values().dtype();
+  if (get_if<NeighborRelations>()) return to_sparse().sub(index, normalize);
+  const auto* sparse = get_if<SparseRelations>();
+  const Device device = values().device();
+  if (sparse == nullptr && device != Device::cpu) {
+    const NoGrad no_grad;
+    const Tensor block = dense_sub_by_rows(to_square().values(), index);
+    return normalize ? block / sum(block) : block;
+  }
   return with_type(values(), [&](auto zero) -> Tensor {
     using T = decltype(zero);
-    if (const auto* f = get_if<SparseRelations>()) {
-      Tensor block = Tensor::empty({index.numel(), index.numel()}, dtype);
-      PositionMap position(items());
-      kernels::dense_block<T>(current_exec(), rows_of<T>(*f), index.values<std::int64_t>(), position.span(),
-                              normalize, block.mutable_matrix<T>());
-      position.done();
+    if (sparse != nullptr) {
+      Tensor block = Tensor::empty({index.numel(), index.numel()}, values().dtype(), device);
+      with_position([&](std::span<std::int32_t> position) {
+        kernels::dense_block<T>(current_exec(device), rows_of<T>(*sparse), items_of(index), position,
+                                normalize, block.mutable_matrix<T>(), nullptr);
+      });
       return block;
     }
-    if (get_if<NeighborRelations>()) return to_sparse().sub(index, normalize);
     check_items(index, items());
     const T* v = values().template data<T>();
     const std::int64_t n = items();
     if (get_if<SquareRelations>()) {
-      return dense_sub<T>(index, normalize, dtype,
+      return dense_sub<T>(index, normalize, values().dtype(),
                           [=](std::int64_t i, std::int64_t j) { return v[i * n + j]; });
     }
-    return dense_sub<T>(index, normalize, dtype, [=](std::int64_t i, std::int64_t j) {
+    return dense_sub<T>(index, normalize, values().dtype(), [=](std::int64_t i, std::int64_t j) {
       return i == j ? T{0} : v[kernels::condensed_index(n, std::min(i, j), std::max(i, j))];
     });
   });
@@ -255,20 +286,24 @@ SparseBlock RelationData::sub_sparse(const Tensor& index, bool normalize) const 
                  "; convert them with to_sparse first");
   const std::int64_t batch = index.numel();
   const std::int64_t capacity = std::min(batch, longest_row_);
+  const std::int64_t entries = checked_mul(batch, capacity);
+  const Device device = f->values.device();
   SparseBlock block;
   block.rows = batch;
-  block.begin = Tensor::empty({batch}, Dtype::int64);
-  block.end = Tensor::empty({batch}, Dtype::int64);
-  block.col = Tensor::empty({checked_mul(batch, capacity)}, Dtype::int32);
-  block.value = Tensor::empty({batch * capacity}, f->values.dtype());
+  block.begin = Tensor::empty({batch}, Dtype::int64, device);
+  block.end = Tensor::empty({batch}, Dtype::int64, device);
+  block.col = Tensor::empty({entries}, Dtype::int32, device);
+  block.value = Tensor::empty({entries}, f->values.dtype(), device);
   with_type(f->values, [&](auto zero) {
     using T = decltype(zero);
-    PositionMap position(items());
-    kernels::sparse_block<T>(current_exec(), rows_of<T>(*f), index.values<std::int64_t>(), position.span(),
-                             normalize, capacity, block.begin.mutable_values<std::int64_t>(),
-                             block.end.mutable_values<std::int64_t>(),
-                             block.col.mutable_values<std::int32_t>(), block.value.mutable_values<T>());
-    position.done();
+    const auto all = [](Tensor& t, auto value) {
+      return std::span(t.mutable_data<decltype(value)>(), static_cast<std::size_t>(t.numel()));
+    };
+    with_position([&](std::span<std::int32_t> position) {
+      kernels::sparse_block<T>(current_exec(device), rows_of<T>(*f), items_of(index), position, normalize,
+                               capacity, all(block.begin, std::int64_t{}), all(block.end, std::int64_t{}),
+                               all(block.col, std::int32_t{}), all(block.value, T{}), nullptr);
+    });
   });
   return block;
 }

@@ -77,10 +77,14 @@ class RelationData {
  private:
   RelationData(Form form, bool symmetric, std::int64_t longest_row)
       : form_(std::move(form)), symmetric_(symmetric), longest_row_(longest_row) {}
+  void make_position();
+  template <class F>
+  void with_position(F&& f) const;
 
   Form form_;
   bool symmetric_ = false;
   std::int64_t longest_row_ = 0;  // of sparse relations
+  Tensor position_;               // on a GPU: what their block kernels need, int32 (N), -1 between calls
 };
 
 }  // namespace flatland

@@ -111,6 +111,11 @@ NeighborRelations neighbors_from_square(const Tensor& square, auto zero) {
   return {index, values};
 }
 
+// Conversions that look at single entries are done on the CPU.
+bool on_gpu(const RelationData& data) {
+  return data.values().device() == Device::cuda;
+}
+
 }  // namespace
 
 RelationData RelationData::to_square() const {
@@ -119,6 +124,7 @@ RelationData RelationData::to_square() const {
     return RelationData(SquareRelations{condensed_to_square(f->values, f->items)}).marked_symmetric();
   }
   if (get_if<FlatRelations>()) no_conversion(*this, "square");
+  if (on_gpu(*this)) return to(Device::cpu).to_square().to(Device::cuda);
   Tensor square = with_type(values(), [&](auto zero) {
     const auto* f = get_if<NeighborRelations>();
     return f ? square_from_neighbors(*f, zero) : square_from_rows(*get_if<SparseRelations>(), zero);
@@ -135,6 +141,7 @@ RelationData RelationData::to_triangular() const {
 RelationData RelationData::to_neighbor() const {
   if (get_if<NeighborRelations>()) return *this;
   if (get_if<FlatRelations>()) no_conversion(*this, "neighbor");
+  if (on_gpu(*this)) return to(Device::cpu).to_neighbor().to(Device::cuda);
   if (const auto* f = get_if<SparseRelations>()) {
     return RelationData(neighbors_from_rows(*f)).marked_symmetric(symmetric_);
   }
@@ -146,6 +153,7 @@ RelationData RelationData::to_neighbor() const {
 RelationData RelationData::to_sparse() const {
   if (get_if<SparseRelations>()) return *this;
   if (get_if<FlatRelations>()) no_conversion(*this, "sparse");
+  if (on_gpu(*this)) return to(Device::cpu).to_sparse().to(Device::cuda);
   return RelationData(with_type(values(),
                                 [&](auto zero) {
                                   if (const auto* f = get_if<NeighborRelations>())

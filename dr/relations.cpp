@@ -31,7 +31,7 @@ std::span<const double> row(const Tensor& x, std::int64_t i) {
 }
 
 Tensor user_pdist(const RowMetric& metric, const Tensor& data) {
-  const Tensor x = data.to(Dtype::float64);
+  const Tensor x = data.to(Device::cpu).to(Dtype::float64);
   const std::int64_t n = x.size(0);
   Tensor dist = Tensor::empty({n * (n - 1) / 2}, Dtype::float64);
   double* out = dist.mutable_data<double>();
@@ -39,11 +39,11 @@ Tensor user_pdist(const RowMetric& metric, const Tensor& data) {
     for (std::int64_t j = i + 1; j < n; ++j) *out++ = metric(row(x, i), row(x, j));
   }
   check_finite("PDist: the user's metric", dist);
-  return dist.to(data.dtype());
+  return dist.to(data.dtype()).to(data.device());
 }
 
 NeighborRelations user_knn(const RowMetric& metric, const Tensor& data, std::int64_t k) {
-  const Tensor x = data.to(Dtype::float64);
+  const Tensor x = data.to(Device::cpu).to(Dtype::float64);
   const std::int64_t n = x.size(0);
   Tensor index = Tensor::empty({n, k}, Dtype::int32);
   Tensor dist = Tensor::empty({n, k}, Dtype::float64);
@@ -67,18 +67,19 @@ NeighborRelations user_knn(const RowMetric& metric, const Tensor& data, std::int
     }
   }
   check_finite("NeighborBasedPDist: the user's metric", dist);
-  return {index, dist.to(data.dtype())};
+  return {index.to(data.device()), dist.to(data.dtype()).to(data.device())};
 }
 
 NeighborRelations exact_knn(Metric metric, const Tensor& data, std::int64_t k) {
-  Tensor index = Tensor::empty({data.size(0), k}, Dtype::int32);
-  Tensor dist = Tensor::empty({data.size(0), k}, data.dtype());
+  const kernels::Exec& exec = current_exec(data.device());
+  Tensor index = Tensor::empty({data.size(0), k}, Dtype::int32, data.device());
+  Tensor dist = Tensor::empty({data.size(0), k}, data.dtype(), data.device());
   if (data.dtype() == Dtype::float32) {
-    kernels::knn<float>(current_exec(), metric, data.matrix<float>(), k, index.mutable_matrix<std::int32_t>(),
+    kernels::knn<float>(exec, metric, data.matrix<float>(), k, index.mutable_matrix<std::int32_t>(),
                         dist.mutable_matrix<float>());
   } else {
-    kernels::knn<double>(current_exec(), metric, data.matrix<double>(), k,
-                         index.mutable_matrix<std::int32_t>(), dist.mutable_matrix<double>());
+    kernels::knn<double>(exec, metric, data.matrix<double>(), k, index.mutable_matrix<std::int32_t>(),
+                         dist.mutable_matrix<double>());
   }
   return {index, dist};
 }
@@ -93,7 +94,7 @@ Tensor user_differentiable_pdist(const TensorMetric& metric, const Tensor& x) {
       to.mutable_data<std::int64_t>()[at] = j;
     }
   }
-  const Tensor dist = metric(gather_rows(x, from), gather_rows(x, to));
+  const Tensor dist = metric(gather_rows(x, from.to(x.device())), gather_rows(x, to.to(x.device())));
   FLATLAND_CHECK(dist.defined() && dist.shape() == Shape({pairs}),
                  "DifferentiablePDist: the user's metric must give one value a pair (", pairs, ")");
   return dist;

@@ -156,7 +156,8 @@ void ParametricDR::State::begin_phase() {
                                               .batch_relations = options.batch_relations,
                                               .losses = options.losses,
                                               .seed = options.seed,
-                                              .number = phase});
+                                              .number = phase,
+                                              .device = options.device});
   history.push_back({.name = phases[phase].name, .loss = {}, .components = {}});
   phase_seconds = 0;
   emit({.kind = Event::Kind::phase_started, .text = phases[phase].name});

@@ -3,6 +3,7 @@
 
 #include <flatland/dr/parametric_dr.h>
 #include <flatland/dr/phase_run.h>
+#include <flatland/kernels/parallel.h>
 
 #include <chrono>
 #include <functional>
@@ -40,12 +41,14 @@ std::string listed(const std::vector<std::pair<std::string, Value>>& entries) {
 }  // namespace detail
 
 struct ParametricDR::State {
-  explicit State(Options given) : options(std::move(given)), exec(options.device, options.threads) {
+  explicit State(Options given) : options(std::move(given)), exec(Device::cpu, options.threads) {
+    if (options.device == Device::cuda) gpu.emplace(Device::cuda);
     context.warn = [this](const std::string& text) { emit({.kind = Event::Kind::warning, .text = text}); };
   }
 
   Options options;
-  kernels::Exec exec;
+  kernels::Exec exec;  // of the host, which does what is left to it with a GPU too
+  std::optional<kernels::Exec> gpu;
   Dataset data;
   Dataset given;  // as it was given, to recognise it again
   RelationDataMap global_relations;
@@ -59,6 +62,15 @@ struct ParametricDR::State {
   bool trained = false;
   bool stop = false;
   RelationContext context;
+
+  // Runs work on the routine's own execs.
+  template <class F>
+  void run_on_own(F&& work) {
+    const ExecScope host(exec);
+    if (!gpu) return kernels::with_team(exec, work);
+    const ExecScope on_gpu(*gpu);
+    work();
+  }
 
   void emit(const Event& event) {
     if (options.on_event && !options.on_event(event)) stop = true;

@@ -37,32 +37,38 @@ void for_each_row(const RelationData& data, F&& f) {
   }
 }
 
+template <class T>
+std::span<T> all(Tensor& t) {
+  return {t.mutable_data<T>(), static_cast<std::size_t>(t.numel())};
+}
+
 SparseRelations symmetrized(kernels::SymmetrizeKind kind, const NeighborRelations& form, auto zero) {
   using T = decltype(zero);
-  const kernels::Exec& exec = current_exec();
+  const Device device = form.values.device();
+  const kernels::Exec& exec = current_exec(device);
   const auto index = form.index.matrix<std::int32_t>();
-  Tensor offset = Tensor::empty({index.rows + 1}, Dtype::int64);
-  const std::int64_t n = kernels::symmetrize_count(exec, index, offset.mutable_values<std::int64_t>());
-  Tensor col = Tensor::empty({n}, Dtype::int32);
-  Tensor values = Tensor::empty({n}, form.values.dtype());
-  kernels::symmetrize<T>(exec, kind, index, form.values.matrix<T>(), offset.values<std::int64_t>(),
-                         col.mutable_values<std::int32_t>(), values.mutable_values<T>());
+  Tensor offset = Tensor::empty({index.rows + 1}, Dtype::int64, device);
+  const std::int64_t n = kernels::symmetrize_count(exec, index, all<std::int64_t>(offset));
+  Tensor col = Tensor::empty({n}, Dtype::int32, device);
+  Tensor values = Tensor::empty({n}, form.values.dtype(), device);
+  kernels::symmetrize<T>(exec, kind, index, form.values.matrix<T>(), all<std::int64_t>(offset),
+                         all<std::int32_t>(col), all<T>(values));
   return {offset, col, values};
 }
 
 SparseRelations symmetrized(kernels::SymmetrizeKind kind, const SparseRelations& form, auto zero) {
   using T = decltype(zero);
-  const kernels::Exec& exec = current_exec();
+  const Device device = form.values.device();
+  const kernels::Exec& exec = current_exec(device);
   const std::int64_t items = form.row_offset.numel() - 1;
   const std::int64_t* row = form.row_offset.data<std::int64_t>();
   const kernels::SparseRows<T> m{
       items, items, row, row + 1, form.col.data<std::int32_t>(), form.values.data<T>()};
-  Tensor offset = Tensor::empty({items + 1}, Dtype::int64);
-  const std::int64_t n = kernels::symmetrize_count<T>(exec, m, offset.mutable_values<std::int64_t>());
-  Tensor col = Tensor::empty({n}, Dtype::int32);
-  Tensor values = Tensor::empty({n}, form.values.dtype());
-  kernels::symmetrize<T>(exec, kind, m, offset.values<std::int64_t>(), col.mutable_values<std::int32_t>(),
-                         values.mutable_values<T>());
+  Tensor offset = Tensor::empty({items + 1}, Dtype::int64, device);
+  const std::int64_t n = kernels::symmetrize_count<T>(exec, m, all<std::int64_t>(offset));
+  Tensor col = Tensor::empty({n}, Dtype::int32, device);
+  Tensor values = Tensor::empty({n}, form.values.dtype(), device);
+  kernels::symmetrize<T>(exec, kind, m, all<std::int64_t>(offset), all<std::int32_t>(col), all<T>(values));
   return {offset, col, values};
 }
 
@@ -98,10 +104,11 @@ RelationData PerplexityBasedRescale::operator()(const RelationData& data,
                           " neighbours but there are ", k,
                           "; the affinities are flatter than they would be with all of them"));
   }
-  Tensor p = Tensor::empty(form.values.shape(), form.values.dtype());
+  const Device device = form.values.device();
+  Tensor p = Tensor::empty(form.values.shape(), form.values.dtype(), device);
   const std::int64_t missed = with_type(p, [&](auto zero) {
     using T = decltype(zero);
-    return kernels::perplexity_weights<T>(current_exec(), form.values.matrix<T>(), perplexity,
+    return kernels::perplexity_weights<T>(current_exec(device), form.values.matrix<T>(), perplexity,
                                           {.max_steps = max_steps}, p.mutable_matrix<T>(), {});
   });
   warn_missed_rows(context, sentence("perplexity ", perplexity), missed, n);
@@ -120,10 +127,11 @@ RelationData ConnectivityBasedRescale::operator()(const RelationData& data,
   FLATLAND_CHECK(form.values.size(1) > 0,
                  "ConnectivityBasedRescale: the items have no neighbours; give more data");
   context.stage("calculating probabilities");
-  Tensor v = Tensor::empty(form.values.shape(), form.values.dtype());
+  const Device device = form.values.device();
+  Tensor v = Tensor::empty(form.values.shape(), form.values.dtype(), device);
   const std::int64_t missed = with_type(v, [&](auto zero) {
     using T = decltype(zero);
-    return kernels::connectivity_weights<T>(current_exec(), form.values.matrix<T>(), n_neighbors,
+    return kernels::connectivity_weights<T>(current_exec(device), form.values.matrix<T>(), n_neighbors,
                                             {.max_steps = max_steps}, v.mutable_matrix<T>(), {});
   });
   warn_missed_rows(context, sentence("connectivity of ", n_neighbors, " neighbours"), missed,
@@ -165,6 +173,7 @@ RelationData NormalizeRows::operator()(const RelationData& data) const {
     const Tensor totals = reshape(sum(data.values(), 1), {data.items(), 1});
     return data.with_values(data.values() / totals).marked_symmetric(false);
   }
+  if (data.values().device() == Device::cuda) return (*this)(data.to(Device::cpu)).to(Device::cuda);
   Tensor scaled = data.values().clone();
   with_type(scaled, [&](auto zero) {
     using T = decltype(zero);
@@ -183,6 +192,7 @@ RelationData NormalizeRows::operator()(const RelationData& data) const {
 RelationData ZeroDiagonal::operator()(const RelationData& data) const {
   check_not_flat("ZeroDiagonal", data);
   if (data.get_if<TriangularRelations>()) return data;
+  if (data.values().device() == Device::cuda) return (*this)(data.to(Device::cpu)).to(Device::cuda);
   Tensor mask = Tensor::ones(data.values().shape(), data.values().dtype());
   const std::int32_t* col = nullptr;
   if (const auto* f = data.get_if<NeighborRelations>()) col = f->index.data<std::int32_t>();

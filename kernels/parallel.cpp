@@ -72,7 +72,7 @@ void run_on_team(Team& team, std::int64_t n, FunctionRef<void(std::int64_t, int)
 }  // namespace
 
 void with_team(const Exec& exec, FunctionRef<void()> body) {
-  if (!can_gather(exec)) return body();
+  if (exec.device() != Device::cpu || !can_gather(exec)) return body();
 #ifdef _OPENMP
   Team team(exec.threads());
   std::exception_ptr error;

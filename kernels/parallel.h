@@ -35,7 +35,7 @@ void parallel_for(const Exec& exec, std::int64_t n, FunctionRef<void(std::int64_
 // Keeps one team of exec.threads() threads ready while body runs on the calling thread, so that each
 // parallel_for inside starts at once; a training loop belongs in here. Without it each parallel_for calls its
 // own threads together. An Exec of fewer threads than the team runs serially inside. An exception of body is
-// rethrown.
+// rethrown. With an Exec on a GPU it just calls body.
 void with_team(const Exec& exec, FunctionRef<void()> body);
 
 }  // namespace flatland::kernels

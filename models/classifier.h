@@ -25,6 +25,7 @@ class Classifier : public Model {
   Tensor classify(const Tensor& x) const override;  // (N, in_dim) -> (N, n_classes)
   std::string name() const override { return "Classifier"; }
   std::int64_t in_dim() const override { return options_.in_dim; }
+  bool replayable() const override { return true; }
   const Options& options() const { return options_; }
 
  private:
@@ -50,6 +51,7 @@ class HybridEmbedder : public Model {
   Tensor classify(const Tensor& x) const override;  // (N, in_dim) -> (N, n_classes)
   std::string name() const override { return "HybridEmbedder"; }
   std::int64_t in_dim() const override { return options_.in_dim; }
+  bool replayable() const override { return true; }
   const Options& options() const { return options_; }
 
  private:

@@ -26,6 +26,7 @@ class FullyConnectedEmbedder : public Model {
   Tensor encode(const Tensor& x) const override;  // (N, in_dim) -> (N, out_dim)
   std::string name() const override { return "FullyConnectedEmbedder"; }
   std::int64_t in_dim() const override { return options_.in_dim; }
+  bool replayable() const override { return true; }
   const Options& options() const { return options_; }
 
  private:

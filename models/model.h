@@ -19,6 +19,9 @@ class Model : public Module {
   virtual std::string name() const = 0;
   // Input columns; -1 when any will do.
   virtual std::int64_t in_dim() const = 0;
+  // True when its roles queue the same kernels at each call and decide nothing on the host. A training step
+  // on a GPU is then recorded once and replayed, without calling the roles again.
+  virtual bool replayable() const { return false; }
 };
 
 // A shared model; made from any model by moving it in, so that recipes read .model =
