@@ -99,7 +99,8 @@ RelationData ParametricDR::State::compute_relation(const Relation& relation) {
     watch = detail::Stopwatch();
     emit({.kind = Event::Kind::stage_started, .text = text});
   };
-  RelationData computed = relation(data["main"], stages);
+  // The search for neighbours is the CPU's still.
+  RelationData computed = relation(data["main"].to(Device::cpu), stages);
   finish();
   return computed;
 }

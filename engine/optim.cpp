@@ -1,5 +1,6 @@
 #include <flatland/engine/op_inputs.h>
 #include <flatland/engine/optim.h>
+#include <flatland/kernels/memory.h>
 
 #include <cmath>
 
@@ -31,6 +32,16 @@ void Optimizer::set_learning_rate(double lr) {
   check_learning_rate(lr);
   learning_rate_ = lr;
   learning_rate_on_device_.fill(lr);
+}
+
+void Optimizer::set_learning_rate(const Tensor& rates, std::int64_t i) {
+  FLATLAND_CHECK(rates.dtype() == Dtype::float64 && rates.device() == learning_rate_on_device_.device() &&
+                     i >= 0 && i < rates.numel(),
+                 "optimizer: the learning rates are ", rates, ", and number ", i,
+                 " is asked for; they must be float64 on ", name(learning_rate_on_device_.device()));
+  const Device device = rates.device();
+  kernels::copy_within(current_exec(device), learning_rate_on_device_.mutable_data<double>(),
+                       rates.data<double>() + i, sizeof(double));
 }
 
 void Optimizer::zero_grad() {

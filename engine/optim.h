@@ -18,6 +18,8 @@ class Optimizer {
   virtual void step() = 0;
   double learning_rate() const { return learning_rate_; }
   void set_learning_rate(double lr);
+  // The rate at position i of `rates` (float64, on the parameters' device), as it is when the step runs.
+  void set_learning_rate(const Tensor& rates, std::int64_t i);
   std::int64_t steps() const { return steps_; }
 
  protected:

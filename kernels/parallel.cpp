@@ -1,3 +1,4 @@
+#include <flatland/kernels/check.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/team.h>
 
@@ -95,6 +96,8 @@ void with_team(const Exec& exec, FunctionRef<void()> body) {
 }
 
 void parallel_for(const Exec& exec, std::int64_t n, FunctionRef<void(std::int64_t task, int thread)> task) {
+  FLATLAND_CHECK(exec.device() == Device::cpu,
+                 "this kernel runs on the CPU only; bring its tensors over with to(Device::cpu)");
   if (n <= 1 || in_task) return run_serially(n, task);
   if (led_team != nullptr && led_team->threads() <= exec.threads()) return run_on_team(*led_team, n, task);
   if (!can_gather(exec)) return run_serially(n, task);

@@ -2,6 +2,7 @@
 #include <flatland/dr/routines.h>
 #include <flatland/models/fully_connected_embedder.h>
 
+#include "tests/support/devices.h"
 #include "tests/support/tensors.h"
 
 #include <iostream>
@@ -103,4 +104,45 @@ TEST_CASE("a single relation, loss and transform need no key") {
 TEST_CASE("errors of parametric t-SNE") {
   CHECK(contains(error_of([] { ParametricTSNE({}); }), "in_dim"));
   CHECK(contains(error_of([] { ParametricTSNE({.in_dim = 3, .out_dim = 0}); }), "out_dim"));
+}
+
+// The same numbers are drawn on every device, so that losses differ by rounding alone.
+TEST_CASE("parametric t-SNE trains as on the CPU, step by step and recorded, on every device") {
+  const Tensor x = clouds(130, 8, 4, 1);
+  const auto train = [&](Device device, LearningRateSchedule schedule) {
+    std::vector<std::string> warnings;
+    ParametricTSNE tsne({.in_dim = 8,
+                         .perplexity = 10,
+                         .epochs = 6,
+                         .init_epochs = 3,
+                         .batch_size = 50,
+                         .schedule = schedule,
+                         .device = device,
+                         .seed = 3,
+                         .on_event = [&](const Event& event) {
+                           if (event.kind == Event::Kind::warning) warnings.push_back(event.text);
+                         }});
+    tsne.train(x);
+    CHECK(warnings == std::vector<std::string>{});
+    return std::pair(tsne.history(), tsne.apply(x));
+  };
+  for (const auto kind : {LearningRateSchedule::Kind::constant, LearningRateSchedule::Kind::cosine}) {
+    const auto [want, want_map] = train(Device::cpu, {.kind = kind});
+    for (const Device device : test::devices()) {
+      INFO(std::string(name(device)));
+      const auto [got, got_map] = train(device, {.kind = kind});
+      for (std::size_t phase = 0; phase < want.size(); ++phase) {
+        REQUIRE(got[phase].loss.size() == want[phase].loss.size());
+        for (std::size_t epoch = 0; epoch < want[phase].loss.size(); ++epoch) {
+          CAPTURE(phase);
+          CAPTURE(epoch);
+          CHECK(got[phase].loss[epoch] == doctest::Approx(want[phase].loss[epoch]).epsilon(1e-4));
+        }
+      }
+      CHECK(got_map.device() == Device::cpu);
+      check_close(got_map, want_map, 1e-2, 1);
+      const auto [again, again_map] = train(device, {.kind = kind});
+      CHECK(same_bits(again_map, got_map));
+    }
+  }
 }
