@@ -38,10 +38,10 @@ class ParametricDR {
     RelationMap batch_relations = {};
     std::vector<std::pair<std::string, DerivedData>> derived_data = {};
     LossMap losses = {};
-    Device device = best_device();
-    int threads = 0;          // 0: all
-    std::uint64_t seed = 42;  // initial weights, order of batches
-    bool initialize = true;   // false: the model keeps the weights it comes with
+    Device device = Device::cpu;  // best_device() takes a GPU where there is one
+    int threads = 0;              // 0: all
+    std::uint64_t seed = 42;      // initial weights, order of batches
+    bool initialize = true;       // false: the model keeps the weights it comes with
     Listener on_event = {};
     TrainingPhase training_defaults = {};
   };

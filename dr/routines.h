@@ -33,7 +33,7 @@ class ParametricTSNE : public ParametricDR {
     OptimizerRecipe optimizer = Adam{};
     ModelHandle model = {};  // instead of a fully connected one
     MetricOr<RowMetric> metric = {};
-    Device device = best_device();
+    Device device = Device::cpu;  // best_device() takes a GPU where there is one
     int threads = 0;
     std::uint64_t seed = 42;
     Listener on_event = {};

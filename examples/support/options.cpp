@@ -93,7 +93,7 @@ std::string default_text(const Options& defaults, std::string_view flag) {
   if (flag == "--out") return defaults.out.empty() ? "." : defaults.out.string();
   if (flag == "--seed") return std::to_string(defaults.seed);
   if (flag == "--threads") return std::to_string(defaults.threads);
-  if (flag == "--device") return "auto";
+  if (flag == "--device") return "cpu";
   return {};
 }
 

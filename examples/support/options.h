@@ -11,12 +11,12 @@
 namespace flatland::examples {
 
 struct Options {
-  std::filesystem::path data;     // --data
-  std::filesystem::path out;      // --out: a folder, made when it is not there
-  std::uint64_t seed = 42;        // --seed
-  int threads = 0;                // --threads; 0: all
-  Device device = best_device();  // --device auto|cpu|cuda
-  bool quick = false;             // --quick: a short run, for tests
+  std::filesystem::path data;   // --data
+  std::filesystem::path out;    // --out: a folder, made when it is not there
+  std::uint64_t seed = 42;      // --seed
+  int threads = 0;              // --threads; 0: all
+  Device device = Device::cpu;  // --device auto|cpu|cuda
+  bool quick = false;           // --quick: a short run, for tests
 };
 
 struct Program {
