@@ -57,7 +57,7 @@ struct Scratch::Impl {
   }
 };
 
-Scratch::Scratch(Device device) : impl_(std::make_unique<Impl>(device)) {}
+Scratch::Scratch(Device device) : impl_(std::make_unique<Impl>(Impl{device})) {}
 Scratch::~Scratch() {
   impl_->free_chunks();
 }

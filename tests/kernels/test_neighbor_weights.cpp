@@ -77,14 +77,16 @@ TEST_CASE_TEMPLATE("perplexity_weights: rows sum to 1 and reach the entropy at a
                    float, double) {
   for (const Device device : devices())
     for (const std::int64_t k : k_row_lengths)
-      for (const auto& [share, scale] : {std::pair{0.34, 1e-15},
-                                         {0.34, 1e-3},
-                                         {0.34, 1.0},
-                                         {0.34, 1e15},
-                                         {0.9, 1e-15},
-                                         {0.9, 1.0},
-                                         {0.9, 1e4},
-                                         {0.9, 1e15}}) {
+      for (const auto& setting : {std::pair{0.34, 1e-15},
+                                  {0.34, 1e-3},
+                                  {0.34, 1.0},
+                                  {0.34, 1e15},
+                                  {0.9, 1e-15},
+                                  {0.9, 1.0},
+                                  {0.9, 1e4},
+                                  {0.9, 1e15}}) {
+        const double share = setting.first,
+                     scale = setting.second;  // clang 14 captures no structured bindings
         const double perplexity = std::max(1.2, share * static_cast<double>(k));
         INFO(name(device), " k ", k, " perplexity ", perplexity, " scale ", scale);
         constexpr std::int64_t n = 5;

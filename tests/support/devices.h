@@ -19,7 +19,7 @@ inline std::vector<Device> devices() {
     return text != nullptr && text == value;
   };
   const bool cuda = best_device() == Device::cuda;
-  if (!cuda && is("FLATLAND_REQUIRE_CUDA", "1")) kernels::Exec(Device::cuda);  // says why there is none
+  if (!cuda && is("FLATLAND_REQUIRE_CUDA", "1")) check_usable(Device::cuda);  // says why there is none
   if (is("FLATLAND_TEST_DEVICE", "cuda")) return {Device::cuda};
   if (!cuda || is("FLATLAND_TEST_DEVICE", "cpu")) return {Device::cpu};
   return {Device::cpu, Device::cuda};
