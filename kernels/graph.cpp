@@ -10,7 +10,7 @@ struct Graph::Impl {
 
 Graph Graph::record(Exec& exec, const std::function<void()>& body) {
   Graph graph;
-  FLATLAND_ON_CUDA(exec) graph.impl_ = std::make_shared<Impl>(cuda::record(exec, body));
+  FLATLAND_ON_CUDA(exec) graph.impl_ = std::make_shared<Impl>(Impl{cuda::record(exec, body)});
   FLATLAND_CHECK(graph, "Graph: only device cuda records; the exec is on ", name(exec.device()));
   return graph;
 }
