@@ -118,3 +118,57 @@ TEST_CASE("divergences name what is wrong") {
                  }),
                  "p holds 16 values but q 3"));
 }
+
+TEST_CASE_TEMPLATE("divergences and their gradients are their formulas at every size on every device", T,
+                   float, double) {
+  constexpr bool single = sizeof(T) == 4;
+  const double eps = static_cast<double>(static_cast<T>(k_eps));
+  for (const Device device : devices())
+    for (const std::int64_t n :
+         {0, 1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 66, 90, 100, 128, 129}) {
+      const Exec exec(device);
+      INFO(std::string(name(device)), " n ", n);
+      const std::int64_t ld = n + 3;
+      std::vector<T> p = random_values<T>(n * ld, 1, 0.01, 0.99), q = random_values<T>(n * ld, 2, 0.01, 0.99);
+      std::vector<T> dq(p.size(), T(-7)), dp(p.size(), T(-7)), fuzzy_dq(p.size(), T(-7));
+      std::vector<T> upstream{T(1.5)}, loss{T(-7), T(-7)}, again{T(-7), T(-7)};
+      {
+        const Mirror mp(exec, p), mq(exec, q), mdq(exec, dq), mdp(exec, dp), mf(exec, fuzzy_dq),
+            mu(exec, upstream), ml(exec, loss), ma(exec, again);
+        const MatView<const T> pv(mp.data(), n, n, ld), qv(mq.data(), n, n, ld);
+        for (T* out : {ml.data(), ma.data()}) {
+          kernels::kl_divergence<T>(exec, k_eps, pv, qv, out);
+          kernels::fuzzy_cross_entropy<T>(exec, k_eps, mp.span(), std::span<const T>(mq.span()), out + 1);
+        }
+        kernels::kl_divergence_backward<T>(exec, k_eps, static_cast<const T*>(mu.data()), pv, qv,
+                                           Out<T>(mdq.data(), n, n, ld), Out<T>(mdp.data(), n, n, ld));
+        kernels::fuzzy_cross_entropy_backward<T>(exec, k_eps, static_cast<const T*>(mu.data()), mp.span(),
+                                                 mq.span(), mf.span());
+      }
+      CHECK(loss == again);
+      double kl = 0, fuzzy = 0;
+      std::vector<double> want_dq(p.size(), -7), want_dp(p.size(), -7), want_fuzzy;
+      for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t j = 0; j < ld; ++j) {
+          const auto at = static_cast<std::size_t>(i * ld + j);
+          const double pe = static_cast<double>(p[at]), qe = static_cast<double>(q[at]);
+          fuzzy -= (pe * std::log(qe) + (1 - pe) * std::log(1 - qe)) / static_cast<double>(n * ld);
+          want_fuzzy.push_back(1.5 * ((1 - pe) / (1 - qe) - pe / qe) / static_cast<double>(n * ld));
+          if (j >= n) continue;
+          want_dq[at] = want_dp[at] = 0;
+          if (i == j) continue;
+          const double ratio = std::log((pe + eps) / (qe + eps));
+          kl += pe * ratio / static_cast<double>(n);
+          want_dq[at] = -1.5 * pe / (qe + eps) / static_cast<double>(n);
+          want_dp[at] = 1.5 * (ratio + pe / (pe + eps)) / static_cast<double>(n);
+        }
+      // A few roundings a term, of terms of size 1 (kl) and 1 / n (gradients).
+      const double tolerance = single ? 1e-6 : 4e-15;
+      CHECK(std::abs(static_cast<double>(loss[0]) - kl) <= tolerance * std::max(1.0, static_cast<double>(n)));
+      CHECK(std::abs(static_cast<double>(loss[1]) - fuzzy) <= tolerance);
+      const double scale = 1 / static_cast<double>(std::max<std::int64_t>(1, n));
+      check_close(dq, want_dq, tolerance, scale);
+      check_close(dp, want_dp, tolerance, 4 * scale);
+      check_close(fuzzy_dq, want_fuzzy, 8 * tolerance, scale * scale);
+    }
+}
