@@ -325,3 +325,54 @@ TEST_CASE_TEMPLATE("similarities and their gradients are their formulas at every
       }
     }
 }
+
+TEST_CASE("similarities of very many values on every device") {
+  for (const Device device : devices()) {
+    const Exec exec(device);
+    constexpr std::int64_t n = 1'100'000;
+    std::vector<float> dist = random_values<float>(n, 3, 0, 9), g = random_values<float>(n, 4, -1, 1);
+    std::vector<float> q(dist.size()), c(dist.size()), dq(dist.size()), dc(dist.size());
+    {
+      const Mirror md(exec, dist), mg(exec, g), mq(exec, q), mc(exec, c), mdq(exec, dq), mdc(exec, dc);
+      kernels::student_t<float>(exec, 1, md.span(), mq.span());
+      kernels::modified_cauchy<float>(exec, 1.5, 1, md.span(), mc.span());
+      // No parameter is trained: no sums.
+      kernels::student_t_backward<float>(exec, 1, md.span(), mq.span(), mg.span(), mdq.span(), nullptr);
+      kernels::modified_cauchy_backward<float>(exec, 1.5, 1, md.span(), mc.span(), mg.span(), mdc.span(),
+                                               nullptr, nullptr);
+    }
+    std::vector<double> want_q, want_dq, want_c, want_dc;
+    for (std::size_t i = 0; i < dist.size(); ++i) {
+      const double d = static_cast<double>(dist[i]), gi = static_cast<double>(g[i]);
+      want_q.push_back(1 / (1 + d * d));
+      want_dq.push_back(-2 * gi * d / std::pow(1 + d * d, 2));
+      want_c.push_back(1 / (1 + 1.5 * d * d));
+      want_dc.push_back(-3 * gi * d / std::pow(1 + 1.5 * d * d, 2));
+    }
+    check_close(q, want_q, 1e-6);
+    check_close(dq, want_dq, 1e-6);
+    check_close(c, want_c, 1e-5);
+    check_close(dc, want_dc, 2e-5, 1e-3);
+  }
+}
+
+TEST_CASE("gradients of a single parameter of modified_cauchy on every device") {
+  for (const Device device : devices())
+    for (const std::int64_t n : {5, 9000}) {
+      const Exec exec(device);
+      std::vector<double> dist = random_values<double>(n, 3, 0, 9), g = random_values<double>(n, 4, -1, 1);
+      std::vector<double> q(dist.size()), both{-7, -7}, single{-7, -7};
+      {
+        const Mirror md(exec, dist), mg(exec, g), mq(exec, q), mb(exec, both), ms(exec, single);
+        kernels::modified_cauchy<double>(exec, 1.5, 0.9, md.span(), mq.span());
+        const auto backward = [&](double* da, double* db) {
+          kernels::modified_cauchy_backward<double>(exec, 1.5, 0.9, md.span(), mq.span(), mg.span(), {}, da,
+                                                    db);
+        };
+        backward(mb.data(), mb.data() + 1);
+        backward(ms.data(), nullptr);
+        backward(nullptr, ms.data() + 1);
+      }
+      CHECK(single == both);
+    }
+}
