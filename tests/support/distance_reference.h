@@ -32,6 +32,7 @@ class GuardedMatrix {
   }
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
+  std::vector<T>& block() { return values_; }
   kernels::MatView<T> view() { return {values_.data(), rows_, cols_, ld_}; }
   kernels::MatView<const T> in() const { return {values_.data(), rows_, cols_, ld_}; }
   bool intact() const {
@@ -45,6 +46,11 @@ class GuardedMatrix {
   std::vector<double> row(std::int64_t i) const {
     std::vector<double> result;
     for (std::int64_t j = 0; j < cols_; ++j) result.push_back(static_cast<double>((*this)(i, j)));
+    return result;
+  }
+  std::vector<std::vector<double>> all_rows() const {
+    std::vector<std::vector<double>> result;
+    for (std::int64_t i = 0; i < rows_; ++i) result.push_back(row(i));
     return result;
   }
   std::vector<T> values() const {
@@ -96,7 +102,7 @@ inline double reference_distance(Metric metric, const std::vector<double>& x, co
     squares += d * d;
     absolutes += d;
     largest = std::max(largest, d);
-    powers += std::pow(d, metric.p);
+    if (metric.kind == MetricKind::minkowski) powers += std::pow(d, metric.p);
   }
   switch (metric.kind) {
     case MetricKind::euclidean:
@@ -121,6 +127,41 @@ inline double reference_distance(Metric metric, const std::vector<double>& x, co
     vv += v[k] * v[k];
   }
   return uu == 0 && vv == 0 ? 0 : 1 - dot;
+}
+
+// d reference_distance(metric, x, y) / dx; 0 at distance 0.
+inline std::vector<double> reference_gradient(Metric metric, const std::vector<double>& x,
+                                              const std::vector<double>& y) {
+  const double dist = reference_distance(metric, x, y);
+  std::vector<double> result(x.size(), 0.);
+  if (metric.kind == MetricKind::cosine || metric.kind == MetricKind::correlation) {
+    const bool centred = metric.kind == MetricKind::correlation;
+    const std::vector<double> u = reference_unit(x, centred), v = reference_unit(y, centred);
+    // u = (x - mean) / |x - mean|: the largest of its coordinates says what the length is.
+    const auto at = static_cast<std::size_t>(
+        std::max_element(u.begin(), u.end(), [](double a, double b) { return std::abs(a) < std::abs(b); }) -
+        u.begin());
+    if (u.empty() || u[at] == 0) return result;
+    double mean = 0;
+    if (centred)
+      for (const double value : x) mean += value / static_cast<double>(x.size());
+    for (std::size_t k = 0; k < x.size(); ++k)
+      result[k] = ((1 - dist) * u[k] - v[k]) * u[at] / (x[at] - mean);
+    return result;
+  }
+  std::size_t largest = 0;
+  for (std::size_t k = 0; k < x.size(); ++k)
+    if (std::abs(x[k] - y[k]) > std::abs(x[largest] - y[largest])) largest = k;
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    const double d = x[k] - y[k], sign = d > 0 ? 1 : d < 0 ? -1 : 0;
+    if (dist == 0) continue;
+    if (metric.kind == MetricKind::euclidean) result[k] = d / dist;
+    if (metric.kind == MetricKind::sqeuclidean) result[k] = 2 * d;
+    if (metric.kind == MetricKind::manhattan) result[k] = sign;
+    if (metric.kind == MetricKind::chebyshev) result[k] = k == largest ? sign : 0;
+    if (metric.kind == MetricKind::minkowski) result[k] = sign * std::pow(std::abs(d) / dist, metric.p - 1);
+  }
+  return result;
 }
 
 // |a - b| <= ulps epsilon max(|b|, scale), with the worst place in the message.
