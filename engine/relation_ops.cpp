@@ -114,35 +114,18 @@ Tensor condensed_to_square(const Tensor& condensed, std::int64_t n) {
   return square;
 }
 
-namespace {
-
-enum class TriangleCopy { from_square, to_square };
-
-// Row i of the upper triangle is one run of values in both forms.
-void copy_triangle(TriangleCopy direction, const Tensor& square, const Tensor& condensed) {
-  const std::int64_t n = square.size(0);
-  const std::size_t size = size_of(square.dtype());
-  auto* s = static_cast<std::byte*>(square.impl()->storage->data()) + size;
-  auto* c = static_cast<std::byte*>(condensed.impl()->storage->data());
-  for (std::int64_t i = 0; i + 1 < n; ++i) {
-    const std::size_t bytes = static_cast<std::size_t>(n - 1 - i) * size;
-    const bool from = direction == TriangleCopy::from_square;
-    detail::copy_bytes(square.device(), from ? c : s, square.device(), from ? s : c, bytes);
-    s += static_cast<std::size_t>(n + 1) * size;
-    c += bytes;
-  }
-}
-
-}  // namespace
-
 Tensor square_to_condensed(const Tensor& square) {
   check_square("square_to_condensed", square);
   const std::int64_t n = square.size(0);
   Tensor condensed = Tensor::empty({kernels::condensed_size(n)}, square.dtype(), square.device());
-  copy_triangle(TriangleCopy::from_square, square, condensed);
+  dispatch_float("square_to_condensed", square.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::square_to_condensed<T>(exec_of(square), square.matrix<T>(), mutable_span_of<T>(condensed));
+  });
   record(condensed, {square}, [n](BackwardContext& ctx) {
-    Tensor d = Tensor::zeros({n, n}, ctx.grad().dtype(), ctx.grad().device());
-    copy_triangle(TriangleCopy::to_square, d, ctx.grad());
+    Tensor d = Tensor::empty({n, n}, ctx.grad().dtype(), ctx.grad().device());
+    dispatch_float("square_to_condensed", d.dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::square_to_condensed_backward<T>(exec_of(d), span_of<T>(ctx.grad()), d.mutable_matrix<T>());
+    });
     ctx.accumulate(0, d);
   });
   return condensed;

@@ -3,6 +3,7 @@
 #include <flatland/engine/module.h>
 #include <flatland/engine/ops.h>
 #include <flatland/engine/optim.h>
+#include <flatland/engine/relation_ops.h>
 
 #include <algorithm>
 #include <cmath>
@@ -162,6 +163,22 @@ TEST_CASE("reductions, shapes and losses and their gradients on every device") {
     a.grad().fill(3);
     CHECK(a.grad().to_vector<double>() == std::vector<double>(42, 3));
   }
+}
+
+TEST_CASE("distances and forms of relations and their gradients on every device") {
+  const Tensor x = random_tensor({13, 3}, -1, 1, 1), y = random_tensor({13, 3}, -1, 1, 2);
+  const Tensor z = random_tensor({7, 3}, -1, 1, 3);
+  for (const Metric m : {metric::euclidean, metric::sqeuclidean, metric::manhattan, metric::chebyshev,
+                         metric::cosine, metric::correlation, metric::minkowski(3)}) {
+    CAPTURE(std::string(name(m.kind)));
+    check("pdist", [m](const Inputs& in) { return pdist(in[0], m); }, {x});
+    check("cdist", [m](const Inputs& in) { return cdist(in[0], in[1], m); }, {x, z});
+    check("pair_distances", [m](const Inputs& in) { return pair_distances(in[0], in[1], m); }, {x, y});
+  }
+  const Tensor square = random_tensor({40, 40}, -1, 1, 4), condensed = random_tensor({780}, -1, 1, 5);
+  check("to square", [](const Inputs& in) { return condensed_to_square(in[0], 40); }, {condensed});
+  check("to condensed", [](const Inputs& in) { return square_to_condensed(in[0]); }, {square});
+  check("cdist, one side", [](const Inputs& in) { return cdist(in[0], in[1].detach()); }, {x, z});
 }
 
 namespace {
