@@ -5,11 +5,20 @@ namespace flatland::kernels {
 
 namespace {
 
-// Rows x and y, with a step between the coordinates of y.
+// Rows x[r,:] and y[c,:] with steps between coordinates.
 template <Isa I, class T>
 T power_distance(double p, std::int64_t d, const T* x, const T* y, std::int64_t y_step) {
-  return kernels::power_distance<T>(
-      p, d, [=](std::int64_t k) { return static_cast<double>(x[k]) - static_cast<double>(y[k * y_step]); });
+  double largest = 0;
+  for (std::int64_t k = 0; k < d; ++k) {
+    const double m = __builtin_fabs(static_cast<double>(x[k]) - static_cast<double>(y[k * y_step]));
+    largest = m > largest ? m : largest;
+  }
+  if (largest == 0) return 0;
+  double sum = 0;
+  for (std::int64_t k = 0; k < d; ++k)
+    sum += __builtin_pow(
+        __builtin_fabs(static_cast<double>(x[k]) - static_cast<double>(y[k * y_step])) / largest, p);
+  return static_cast<T>(largest * __builtin_pow(sum, 1 / p));
 }
 
 template <Isa I, class T, Term term, int R>

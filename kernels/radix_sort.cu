@@ -1,5 +1,5 @@
 #include <flatland/kernels/radix_sort_cuda.h>
-#include <flatland/kernels/cuda.cuh>
+#include <flatland/kernels/prefix_sum.cuh>
 
 #include <utility>
 
@@ -18,22 +18,6 @@ constexpr std::int64_t k_tile = k_rounds * k_threads;
 
 __device__ int digit_of(std::uint64_t word, int shift) {
   return static_cast<int>((word >> shift) & (k_digits - 1));
-}
-
-// x of the threads before this one, added; of a block of 256.
-__device__ std::uint32_t exclusive_sum(std::uint32_t x) {
-  FLATLAND_SHARED(std::uint32_t, warp_total, k_warps);
-  const int lane = static_cast<int>(threadIdx.x) % k_warp, warp = static_cast<int>(threadIdx.x) / k_warp;
-  std::uint32_t sum = x;
-  for (int offset = 1; offset < k_warp; offset *= 2) {
-    const std::uint32_t before = __shfl_up_sync(k_all_lanes, sum, offset);
-    if (lane >= offset) sum += before;
-  }
-  if (lane == k_warp - 1) warp_total[warp] = sum;
-  __syncthreads();
-  for (int w = 0; w < warp; ++w) sum += warp_total[w];
-  __syncthreads();  // warp_total may be written again
-  return sum - x;
 }
 
 // counts[digit][tile]
@@ -56,7 +40,7 @@ __global__ void tile_sums_kernel(std::int64_t tiles, std::uint32_t* counts, std:
   for (std::int64_t begin = 0; begin < tiles; begin += k_threads) {
     const std::int64_t i = begin + threadIdx.x;
     const std::uint32_t x = i < tiles ? own[i] : 0;
-    const std::uint32_t sum = before + exclusive_sum(x);
+    const std::uint32_t sum = before + exclusive_sum<k_threads>(x);
     if (i < tiles) own[i] = sum;
     if (threadIdx.x == k_threads - 1) last[0] = sum + x;
     __syncthreads();
@@ -106,7 +90,7 @@ __global__ void move_kernel(const std::uint64_t* words, std::int64_t n, int shif
   // Where each warp's words of a digit begin: a thread a digit.
   const int d = static_cast<int>(threadIdx.x);
   std::uint32_t place =
-      exclusive_sum(totals[d]) + counts[static_cast<std::int64_t>(d) * gridDim.x + blockIdx.x];
+      exclusive_sum<k_threads>(totals[d]) + counts[static_cast<std::int64_t>(d) * gridDim.x + blockIdx.x];
   for (int w = 0; w < k_warps; ++w) {
     const std::uint32_t own = count[w * k_digits + d];
     count[w * k_digits + d] = place;

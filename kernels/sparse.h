@@ -22,6 +22,23 @@ struct SparseRows {
   const T* value = nullptr;
 };
 
+// The number of entries of the longest row; -1 when these are no compressed rows of `cols` columns: offsets
+// that do not run from 0 to the number of entries or descend, columns out of range or not ascending in a row.
+//   row_offset (N + 1)   col (entries)
+std::int64_t longest_row(const Exec& exec, std::int64_t cols, std::span<const std::int64_t> row_offset,
+                         std::span<const std::int32_t> col);
+
+// Divides each row by its sum, formed in double, in place; a row whose sum is 0 stays.
+//   row_offset (N + 1)   value (entries)
+template <class T>
+void normalize_rows(const Exec& exec, std::span<const std::int64_t> row_offset, OutSpan<T> value);
+
+// mask[e] = 0 for the entries of the diagonal, 1 for all others.
+//   row_offset (N + 1)   mask (entries)   col (entries), or empty: entry j of a row is in column j
+template <class T>
+void off_diagonal(const Exec& exec, std::span<const std::int64_t> row_offset,
+                  std::span<const std::int32_t> col, OutSpan<T> mask);
+
 // How M and its transpose are joined: (M + M^T) / 2, or M + M^T - M o M^T (the probabilistic t-conorm of
 // UMAP).
 enum class SymmetrizeKind { mean, fuzzy_union };
@@ -30,7 +47,9 @@ enum class SymmetrizeKind { mean, fuzzy_union };
 // size is not known before: the first counts, the second writes. Columns ascend; no diagonal is added.
 //   index, value (N, k): row i has entries (index[i,j], value[i,j]); indices of a row are distinct
 //   row_offset (N + 1)
-// Returns the number of entries (row_offset[N]).
+// Returns the number of entries (row_offset[N]), on the host; all else lies in memory of exec's device.
+// Scratch memory on a GPU: 25 bytes an entry of M, which has at most 2^32 - 1; the second call waits, too, to
+// report what is wrong.
 std::int64_t symmetrize_count(const Exec& exec, MatView<const std::int32_t> index,
                               std::span<std::int64_t> row_offset);
 //   col, out (row_offset[N])

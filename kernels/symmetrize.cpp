@@ -4,9 +4,13 @@
 #include <flatland/kernels/column_set.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/sparse.h>
+#include <flatland/kernels/symmetrize_cuda.h>
+#include <flatland/kernels/symmetrize_formulas.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 namespace flatland::kernels {
 
@@ -15,34 +19,9 @@ namespace {
 constexpr std::int64_t k_row_tile = 64;
 constexpr std::int64_t k_most_chunks = 8;  // each keeps a counter a column
 
-// A neighbour graph or a sparse matrix: row i has size(i) entries.
 template <class T>
-struct Rows {
-  std::int64_t rows = 0;
-  const std::int64_t* begin = nullptr;  // without: fixed rows of k entries
-  const std::int64_t* end = nullptr;
-  std::int64_t k = 0;
-  std::int64_t col_ld = 0;
-  std::int64_t value_ld = 0;
-  const std::int32_t* col = nullptr;
-  const T* value = nullptr;
-
-  std::int64_t size(std::int64_t i) const { return begin ? end[i] - begin[i] : k; }
-  const std::int32_t* cols(std::int64_t i) const { return col + (begin ? begin[i] : i * col_ld); }
-  const T* values(std::int64_t i) const {
-    return value ? value + (begin ? begin[i] : i * value_ld) : nullptr;
-  }
-  std::int64_t entries() const {
-    if (!begin) return checked_mul(rows, k);
-    std::int64_t n = 0;
-    for (std::int64_t i = 0; i < rows; ++i) n += size(i);
-    return n;
-  }
-};
-
-template <class T>
-Rows<T> rows_of(MatView<const std::int32_t> index, const T* value, std::int64_t value_ld) {
-  Rows<T> m;
+GraphRows<T> rows_of(MatView<const std::int32_t> index, const T* value, std::int64_t value_ld) {
+  GraphRows<T> m;
   m.rows = index.rows;
   m.k = index.cols;
   m.col_ld = index.ld;
@@ -52,9 +31,60 @@ Rows<T> rows_of(MatView<const std::int32_t> index, const T* value, std::int64_t 
   return m;
 }
 template <class T>
-Rows<T> rows_of(const SparseRows<T>& m) {
+GraphRows<T> rows_of(const SparseRows<T>& m) {
   return {m.rows, m.begin, m.end, 0, 0, 0, m.col, m.value};
 }
+
+template <class T>
+std::int64_t entries_of(const GraphRows<T>& m) {
+  if (!m.begin) return checked_mul(m.rows, m.k);
+  std::int64_t n = 0;
+  for (std::int64_t i = 0; i < m.rows; ++i) n += m.size(i);
+  return n;
+}
+
+// --- what can be wrong --------------------------------------------------------------------------------
+
+void check_column(std::int64_t i, std::int32_t col, std::int64_t rows) {
+  FLATLAND_CHECK(col >= 0 && col < rows, "symmetrize: row ", i, " has column ", col, " but there are ", rows,
+                 " rows; the graph must be over its own items");
+}
+void check_distinct(bool distinct, std::int64_t i, std::int32_t col) {
+  FLATLAND_CHECK(distinct, "symmetrize_count: row ", i, " has column ", col,
+                 " twice; the columns of a row must be distinct");
+}
+void check_excess(std::int64_t excess, std::int64_t i) {
+  FLATLAND_CHECK(excess == 0, "symmetrize: row ", i, " has ", excess,
+                 " entries more than row_offset says; call ", "symmetrize_count on the same graph");
+}
+
+// Says what a GPU found, in the words of the CPU.
+template <class T>
+void check_fault(const Exec& exec, const GraphRows<T>& m, const cuda::SymmetrizeFault& fault) {
+  const std::int64_t i = fault.row;
+  if (i < 0) return;
+  check_excess(fault.excess, i);
+  const auto on_host = [&](auto* value, std::int64_t n) {
+    std::vector<std::remove_cvref_t<decltype(*value)>> host(static_cast<std::size_t>(n));
+    copy_to_host(exec, host.data(), value, host.size() * sizeof(*value));
+    return host;
+  };
+  GraphRows<T> row{1, nullptr, nullptr, m.k, m.col_ld, 0, m.col + i * m.col_ld};
+  if (m.begin) {
+    const std::int64_t begin = on_host(m.begin + i, 1)[0];
+    row.k = on_host(m.end + i, 1)[0] - begin;
+    row.col = m.col + begin;
+  }
+  std::vector<std::int32_t> seen;
+  const std::vector<std::int32_t> cols = on_host(row.col, row.k);
+  for (const std::int32_t col : cols) check_column(i, col, m.rows);
+  for (const std::int32_t col : cols) {
+    check_distinct(std::ranges::find(seen, col) == seen.end(), i, col);
+    seen.push_back(col);
+  }
+}
+
+// --- transposing --------------------------------------------------------------------------------------
 
 // Compressed rows in scratch memory; without values when only the pattern matters.
 template <class T>
@@ -64,7 +94,7 @@ class ScratchCsr {
       : offset_(exec, rows + 1), col_(exec, entries), value_(exec, with_values ? entries : 0), rows_(rows) {
     with_values_ = with_values;
   }
-  Rows<T> view() const {
+  GraphRows<T> view() const {
     return {rows_,
             offset_.data(),
             offset_.data() + 1,
@@ -87,20 +117,19 @@ class ScratchCsr {
 };
 
 template <class T>
-void count_columns(const Rows<T>& m, std::int64_t first, std::int64_t last, std::int64_t* count) {
+void count_columns(const GraphRows<T>& m, std::int64_t first, std::int64_t last, std::int64_t* count) {
   std::fill_n(count, m.rows, std::int64_t{0});
   for (std::int64_t i = first; i < last; ++i) {
     const std::int32_t* col = m.cols(i);
     for (std::int64_t j = 0; j < m.size(i); ++j) {
-      FLATLAND_CHECK(col[j] >= 0 && col[j] < m.rows, "symmetrize: row ", i, " has column ", col[j],
-                     " but there are ", m.rows, " rows; the graph must be over its own items");
+      check_column(i, col[j], m.rows);
       ++count[col[j]];
     }
   }
 }
 
 template <class T>
-void scatter_columns(const Rows<T>& m, std::int64_t first, std::int64_t last, std::int64_t* cursor,
+void scatter_columns(const GraphRows<T>& m, std::int64_t first, std::int64_t last, std::int64_t* cursor,
                      const ScratchCsr<T>& out) {
   std::int32_t* out_col = out.col();
   T* out_value = out.value();
@@ -117,7 +146,7 @@ void scatter_columns(const Rows<T>& m, std::int64_t first, std::int64_t last, st
 
 // out = transpose of m, columns ascending whatever the order of m's.
 template <class T>
-void transpose(const Exec& exec, const Rows<T>& m, const ScratchCsr<T>& out) {
+void transpose(const Exec& exec, const GraphRows<T>& m, const ScratchCsr<T>& out) {
   const std::int64_t n = m.rows;
   const std::int64_t chunks = std::min<std::int64_t>(exec.threads(), k_most_chunks);
   const std::int64_t chunk_rows = ceil_div(n, chunks);
@@ -149,15 +178,20 @@ void for_rows(const Exec& exec, std::int64_t n, const Work& work) {
 }
 
 template <class T>
-std::int64_t count(const Exec& exec, const Rows<T>& m, std::span<std::int64_t> row_offset) {
+std::int64_t count(const Exec& exec, const GraphRows<T>& m, std::span<std::int64_t> row_offset) {
   const std::int64_t n = m.rows;
   FLATLAND_CHECK(std::ssize(row_offset) == n + 1, "symmetrize_count: ", n, " rows but row_offset holds ",
                  row_offset.size(), "; it needs one more than there are rows");
   FLATLAND_CHECK(n <= std::numeric_limits<std::int32_t>::max(), "symmetrize_count: ", n,
                  " rows; 32-bit columns allow 2147483647");
-  const ScratchCsr<T> transposed(exec, n, m.entries(), false);
+  FLATLAND_ON_CUDA(exec) {
+    std::int64_t entries = 0;
+    check_fault(exec, m, cuda::symmetrize_count<T>(exec, m, row_offset, &entries));
+    return entries;
+  }
+  const ScratchCsr<T> transposed(exec, n, entries_of(m), false);
   transpose(exec, m, transposed);
-  const Rows<T> t = transposed.view();
+  const GraphRows<T> t = transposed.view();
   const ScratchArray<std::int64_t> stamps(exec, n * exec.threads());  // the last row that has this column
   std::fill_n(stamps.data(), n * exec.threads(), std::int64_t{-1});
   row_offset[0] = 0;
@@ -165,8 +199,7 @@ std::int64_t count(const Exec& exec, const Rows<T>& m, std::span<std::int64_t> r
     std::int64_t* stamp = stamps.data() + thread * n;
     const std::int32_t* col = m.cols(i);
     for (std::int64_t e = 0; e < m.size(i); ++e) {
-      FLATLAND_CHECK(stamp[col[e]] != i, "symmetrize_count: row ", i, " has column ", col[e],
-                     " twice; the columns of a row must be distinct");
+      check_distinct(stamp[col[e]] != i, i, col[e]);
       stamp[col[e]] = i;
     }
     std::int64_t common = 0;
@@ -177,11 +210,6 @@ std::int64_t count(const Exec& exec, const Rows<T>& m, std::span<std::int64_t> r
   return row_offset[static_cast<std::size_t>(n)];
 }
 
-template <class T>
-T joined(SymmetrizeKind kind, T a, T t) {
-  return kind == SymmetrizeKind::mean ? (a + t) / 2 : a + t - a * t;
-}
-
 // Row i of the matrix and of its transpose, side by side; zeros where there is no entry.
 template <class T>
 struct Pair {
@@ -190,16 +218,20 @@ struct Pair {
 };
 
 template <class T>
-void join(const Exec& exec, SymmetrizeKind kind, const Rows<T>& m, std::span<const std::int64_t> row_offset,
-          std::span<std::int32_t> col, std::span<T> out) {
+void join(const Exec& exec, SymmetrizeKind kind, const GraphRows<T>& m,
+          std::span<const std::int64_t> row_offset, std::span<std::int32_t> col, std::span<T> out) {
   const std::int64_t n = m.rows;
-  FLATLAND_CHECK(
-      std::ssize(row_offset) == n + 1 && std::ssize(col) == row_offset.back() && out.size() == col.size(),
-      "symmetrize: ", n, " rows but row_offset holds ", row_offset.size(), ", col ", col.size(), " and out ",
-      out.size(), " values; take the sizes from symmetrize_count");
-  const ScratchCsr<T> transposed(exec, n, m.entries(), true);
+  const bool has_rows = std::ssize(row_offset) == n + 1;
+  std::int64_t entries = 0;
+  if (has_rows) copy_to_host(exec, &entries, row_offset.data() + n, sizeof(entries));
+  FLATLAND_CHECK(has_rows && std::ssize(col) == entries && out.size() == col.size(), "symmetrize: ", n,
+                 " rows but row_offset holds ", row_offset.size(), ", col ", col.size(), " and out ",
+                 out.size(), " values; take the sizes from symmetrize_count");
+  FLATLAND_ON_CUDA(exec)
+  return check_fault(exec, m, cuda::symmetrize<T>(exec, kind, m, row_offset, col, out));
+  const ScratchCsr<T> transposed(exec, n, entries_of(m), true);
   transpose(exec, m, transposed);
-  const Rows<T> t = transposed.view();
+  const GraphRows<T> t = transposed.view();
   const std::int64_t room = ColumnSet::room(n);
   const ScratchArray<std::uint64_t> sets(exec, room * exec.threads());
   const ScratchArray<Pair<T>> dense(exec, n * exec.threads());
@@ -226,8 +258,7 @@ void join(const Exec& exec, SymmetrizeKind kind, const Rows<T>& m, std::span<con
       pair[c] = {};
       ++at;
     });
-    FLATLAND_CHECK(at == last, "symmetrize: row ", i, " has ", at - last,
-                   " entries more than row_offset says; call ", "symmetrize_count on the same graph");
+    check_excess(at - last, i);
   });
 }
 
@@ -254,7 +285,7 @@ void symmetrize(const Exec& exec, SymmetrizeKind kind, MatView<const std::int32_
 template <class T>
 std::int64_t symmetrize_count(const Exec& exec, const SparseRows<T>& m, std::span<std::int64_t> row_offset) {
   check_square("symmetrize_count", m);
-  Rows<T> pattern = rows_of(m);
+  GraphRows<T> pattern = rows_of(m);
   pattern.value = nullptr;
   return count(exec, pattern, row_offset);
 }

@@ -3,6 +3,7 @@
 #include <tests/support/message.h>
 #include <tests/support/relation_reference.h>
 
+#include <limits>
 #include <numeric>
 
 using namespace flatland;
@@ -10,61 +11,8 @@ using namespace flatland::test;
 using kernels::Exec;
 using kernels::In;
 using kernels::MatView;
-using kernels::SymmetrizeKind;
 
 namespace {
-
-// A neighbour graph with distinct indices in random order; row i may name itself.
-struct Graph {
-  std::int64_t n, k;
-  std::vector<std::int32_t> index;
-  std::vector<double> value;
-  MatView<const std::int32_t> indices() const { return {index.data(), n, k}; }
-};
-Graph random_graph(std::int64_t n, std::int64_t k, unsigned seed) {
-  std::mt19937 draw(seed);
-  Graph g{n, k, {}, random_values<double>(n * k, seed + 1, 0.01)};
-  for (double& v : g.value) v = static_cast<double>(static_cast<float>(v));
-  std::vector<std::int32_t> all(static_cast<std::size_t>(n));
-  std::iota(all.begin(), all.end(), 0);
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::shuffle(all.begin(), all.end(), draw);
-    g.index.insert(g.index.end(), all.begin(), all.begin() + k);
-  }
-  return g;
-}
-std::vector<double> dense_of(const Graph& g) {
-  std::vector<double> m(static_cast<std::size_t>(g.n * g.n), 0.0);
-  for (std::int64_t i = 0; i < g.n; ++i)
-    for (std::int64_t j = 0; j < g.k; ++j) {
-      const auto at = static_cast<std::size_t>(i * g.k + j);
-      m[static_cast<std::size_t>(i * g.n + g.index[at])] = g.value[at];
-    }
-  return m;
-}
-std::vector<double> symmetrized(const std::vector<double>& m, std::int64_t n, SymmetrizeKind kind) {
-  std::vector<double> s(m.size());
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < n; ++j) {
-      const double a = m[static_cast<std::size_t>(i * n + j)];
-      const double t = m[static_cast<std::size_t>(j * n + i)];
-      s[static_cast<std::size_t>(i * n + j)] = kind == SymmetrizeKind::mean ? (a + t) / 2 : a + t - a * t;
-    }
-  return s;
-}
-
-template <class T>
-OwnedSparse<T> symmetrize_graph(const Exec& exec, SymmetrizeKind kind, const Graph& g) {
-  const std::vector<T> value(g.value.begin(), g.value.end());
-  OwnedSparse<T> s;
-  s.n = g.n;
-  s.offset.assign(static_cast<std::size_t>(g.n) + 1, -7);
-  const auto entries = static_cast<std::size_t>(kernels::symmetrize_count(exec, g.indices(), s.offset));
-  s.col.assign(entries, -7);
-  s.value.assign(entries, T(-7));
-  kernels::symmetrize<T>(exec, kind, g.indices(), In<T>(value.data(), g.n, g.k), s.offset, s.col, s.value);
-  return s;
-}
 
 template <class T>
 std::vector<double> as_doubles(const std::vector<T>& v) {
@@ -73,100 +21,86 @@ std::vector<double> as_doubles(const std::vector<T>& v) {
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("symmetrize joins a neighbour graph with its transpose", T, float, double) {
-  const Exec exec;
-  for (const std::int64_t n : {1, 2, 7, 63, 64, 65, 130})
-    for (const std::int64_t k : {std::int64_t{0}, std::int64_t{1}, n / 3, n})
-      for (const SymmetrizeKind kind : {SymmetrizeKind::mean, SymmetrizeKind::fuzzy_union}) {
-        INFO("n ", n, " k ", k);
-        const Graph g = random_graph(n, k, static_cast<unsigned>(n + k));
-        const OwnedSparse<T> s = symmetrize_graph<T>(exec, kind, g);
-        CHECK(s.offset.front() == 0);
-        CHECK(s.offset.back() == std::ssize(s.col));
-        for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i)
-          CHECK(std::is_sorted(s.col.begin() + s.offset[i], s.col.begin() + s.offset[i + 1]));
-        const std::vector<double> dense = to_dense(s.view());
-        CHECK(dense == symmetrized(dense, n, SymmetrizeKind::mean));  // its own transpose, bit for bit
-        check_close(dense, symmetrized(dense_of(g), n, kind), sizeof(T) == 4 ? 2e-7 : 1e-15);
-        // The same matrix in sparse rows, with gaps between them, gives the same result.
-        OwnedSparse<T> m = to_sparse<T>(dense_of(g), n);
-        kernels::SparseRows<T> rows = m.view();
-        std::vector<std::int64_t> offset(s.offset.size());
-        REQUIRE(kernels::symmetrize_count(exec, rows, offset) == std::ssize(s.col));
-        CHECK(offset == s.offset);
-        std::vector<std::int32_t> col(s.col.size());
-        std::vector<T> value(s.col.size());
-        kernels::symmetrize<T>(exec, kind, rows, offset, col, value);
-        CHECK(col == s.col);
-        CHECK(value == s.value);
+TEST_CASE("longest_row knows compressed rows from others on every device") {
+  for (const Device device : devices()) {
+    const Exec exec(device);
+    const auto longest = [&](std::vector<std::int64_t> offset, std::vector<std::int32_t> col) {
+      const Mirror<std::int64_t> rows(exec, offset);
+      const Mirror<std::int32_t> cols(exec, col);
+      return kernels::longest_row(exec, 4, rows.span(), cols.span());
+    };
+    CHECK(longest({0}, {}) == 0);
+    CHECK(longest({0, 0, 0}, {}) == 0);
+    CHECK(longest({0, 1, 1, 4, 6}, {3, 0, 1, 3, 0, 3}) == 3);
+    CHECK(longest({0, 4}, {0, 1, 2, 3}) == 4);
+    CHECK(longest({0}, {1}) == -1);
+    CHECK(longest({1, 2}, {0, 1}) == -1);           // begins late
+    CHECK(longest({0, 1}, {0, 1}) == -1);           // ends early
+    CHECK(longest({0, 9, 2}, {0, 1}) == -1);        // leaves the entries
+    CHECK(longest({0, 2, 1, 3}, {0, 1, 2}) == -1);  // descends
+    CHECK(longest({0, -1, 2}, {0, 1}) == -1);
+    CHECK(longest({0, 2}, {0, 4}) == -1);  // columns out of range, twice, descending
+    CHECK(longest({0, 2}, {-1, 2}) == -1);
+    CHECK(longest({0, 1, 3}, {0, 2, 2}) == -1);
+    CHECK(longest({0, 1, 3}, {0, 2, 1}) == -1);
+    for (const std::int64_t n : {1, 31, 32, 33, 127, 128, 129, 300}) {
+      INFO("n ", n);
+      OwnedSparse<float> m = to_sparse<float>(random_relation(n, 50, false, 7), n);
+      std::int64_t want = 0;
+      for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i)
+        want = std::max(want, m.offset[i + 1] - m.offset[i]);
+      const auto of_all = [&] {
+        const SparseMirror<float> matrix(exec, m);
+        return kernels::longest_row(exec, n, matrix.offset.span(), matrix.col.span());
+      };
+      CHECK(of_all() == want);
+      m.col.back() = static_cast<std::int32_t>(n);
+      CHECK(of_all() == -1);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("normalize_rows and off_diagonal act on each row on every device", T, float, double) {
+  const auto check = [](const Exec& exec, std::int64_t n, double per_row) {
+    INFO("n ", n, " per row ", per_row);
+    OwnedSparse<T> m = to_sparse<T>(random_relation(n, per_row, false, 5), n);
+    std::vector<T> want = m.value, mask(m.value.size(), T(-7)), want_mask, square(m.value.size(), T(-7)),
+                   want_square;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+      const auto begin = static_cast<std::size_t>(m.offset[i]),
+                 end = static_cast<std::size_t>(m.offset[i + 1]);
+      double sum = 0;
+      if (i % 5 == 4) std::fill(m.value.begin() + m.offset[i], m.value.begin() + m.offset[i + 1], T(0));
+      for (std::size_t e = begin; e < end; ++e) sum += static_cast<double>(m.value[e]);
+      for (std::size_t e = begin; e < end; ++e) {
+        want[e] = static_cast<T>(static_cast<double>(m.value[e]) / (sum == 0 ? 1 : sum));
+        want_mask.push_back(static_cast<T>(m.col[e] != static_cast<std::int32_t>(i)));
+        want_square.push_back(static_cast<T>(e - begin != i));
       }
-}
-
-TEST_CASE("symmetrize gives the same bits for any number of threads") {
-  const Graph g = random_graph(301, 20, 5);
-  check_threads([&](const Exec& exec) {
-    const OwnedSparse<float> s = symmetrize_graph<float>(exec, SymmetrizeKind::fuzzy_union, g);
-    std::vector<double> all = as_doubles(s.value);
-    all.insert(all.end(), s.col.begin(), s.col.end());
-    all.insert(all.end(), s.offset.begin(), s.offset.end());
-    return all;
-  });
-}
-
-TEST_CASE("symmetrize agrees with ParaDime's Symmetrize (golden neighbors)") {
-  const auto check = [](const char* weights, const char* name, SymmetrizeKind kind) {
-    const std::string group = std::string("neighbors/") + name;
-    const Tensor nbr = golden("neighbors/perp_nbr");
-    const Tensor w = golden(weights);
-    Graph g{nbr.size(0), nbr.size(1), nbr.to_vector<std::int32_t>(), w.to_vector<double>()};
-    const OwnedSparse<double> s = symmetrize_graph<double>(Exec(), kind, g);
-    CHECK(s.offset == golden(group + "_indptr").to_vector<std::int64_t>());
-    CHECK(s.col == golden(group + "_indices").to_vector<std::int32_t>());
-    check_close(s.value, golden(group + "_data").to_vector<double>(), 1e-13);
+    }
+    {
+      const SparseMirror<T> matrix(exec, m);
+      const Mirror<T> off(exec, mask), off_square(exec, square);
+      kernels::normalize_rows<T>(exec, matrix.offset.span(), matrix.value.span());
+      kernels::off_diagonal<T>(exec, matrix.offset.span(), matrix.col.span(), off.span());
+      kernels::off_diagonal<T>(exec, matrix.offset.span(), {}, off_square.span());
+    }
+    // Sums in double, in another order.
+    check_close(m.value, want, 2 * static_cast<double>(std::numeric_limits<T>::epsilon()));
+    CHECK(mask == want_mask);
+    CHECK(square == want_square);
   };
-  check("neighbors/perp_p", "perp_sym", SymmetrizeKind::mean);
-  check("neighbors/conn_w", "conn_sym", SymmetrizeKind::fuzzy_union);
-}
-
-TEST_CASE("symmetrize names what is wrong with a graph") {
-  const Exec exec;
-  std::vector<std::int32_t> index{1, 2, 0, 2, 0, 1};
-  std::vector<std::int64_t> offset(4);
-  const auto count = [&] {
-    return message(
-        [&] { kernels::symmetrize_count(exec, MatView<const std::int32_t>(index.data(), 3, 2), offset); });
-  };
-  CHECK(count().empty());
-  for (const std::int32_t bad : {-1, 3}) {
-    index[3] = bad;
-    CHECK(contains(count(), "row 1 has column " + std::to_string(bad)));
-  }
-  index[3] = 0;
-  CHECK(contains(count(), "twice"));
-  index[3] = 2;
-  offset.resize(3);
-  CHECK(contains(count(), "row_offset holds 3"));
-  // A row_offset of another graph must not write past its rows.
-  const std::vector<float> value(6, 1);
-  for (const std::vector<std::int64_t>& other :
-       {std::vector<std::int64_t>{0, 1, 4, 6}, std::vector<std::int64_t>{0, 4, 5, 6}}) {
-    std::vector<std::int32_t> col(6);
-    std::vector<float> out(6);
-    CHECK(contains(message([&] {
-                     kernels::symmetrize<float>(exec, SymmetrizeKind::mean,
-                                                MatView<const std::int32_t>(index.data(), 3, 2),
-                                                In<float>(value.data(), 3, 2), other, col, out);
-                   }),
-                   "symmetrize_count on the same graph"));
+  for (const Device device : devices()) {
+    const Exec exec(device);
+    for (const std::int64_t n : {1, 2, 31, 32, 33, 64, 65, 129})
+      for (const double per_row : {0.0, 2.0, 70.0}) check(exec, n, per_row);
   }
 }
 
-TEST_CASE_TEMPLATE("sparse_times_dense is the matrix product", T, float, double) {
-  constexpr std::int64_t n = 37;
-  const OwnedSparse<T> m = to_sparse<T>(random_relation(n, 9, false, 3), n);
-  const std::vector<double> dense = to_dense(m.view());
-  for (const std::int64_t d : {1, 2, 15, 16, 17, 40}) {
-    INFO("d ", d);
+TEST_CASE_TEMPLATE("sparse_times_dense is the matrix product on every device", T, float, double) {
+  const auto check = [](const Exec& exec, const std::vector<double>& dense, std::int64_t n, std::int64_t d) {
+    INFO("n ", n, " d ", d);
+    OwnedSparse<T> m = to_sparse<T>(dense, n);
     const std::int64_t ld = d + 3;
     std::vector<T> x = random_values<T>(n * ld, 4, -1);
     for (std::int64_t i = 0; i < n; ++i)
@@ -180,14 +114,32 @@ TEST_CASE_TEMPLATE("sparse_times_dense is the matrix product", T, float, double)
                  static_cast<double>(x[static_cast<std::size_t>(j * ld + c)]);
         want[static_cast<std::size_t>(i * ld + c)] = sum;
       }
-    const auto product = [&](const Exec& exec) {
+    const auto product = [&](const Exec& on) {
       std::vector<T> y(static_cast<std::size_t>(n * ld), T(-7));
-      kernels::sparse_times_dense<T>(exec, m.view(), In<T>(x.data(), n, d, ld),
-                                     MatView<T>(y.data(), n, d, ld));
+      {
+        const SparseMirror<T> matrix(on, m);
+        const Mirror<T> dx(on, x), dy(on, y);
+        kernels::sparse_times_dense<T>(on, matrix.view(), In<T>(dx.data(), n, d, ld),
+                                       MatView<T>(dy.data(), n, d, ld));
+      }
       return y;
     };
-    check_close(product(Exec()), want, sizeof(T) == 4 ? 2e-6 : 4e-15, 1);
-    check_threads(product);
+    const std::vector<T> y = product(exec);
+    const double eps = static_cast<double>(std::numeric_limits<T>::epsilon());
+    check_close(y, want, static_cast<double>(n) * eps, 1);  // n roundings of sums of up to n terms below 1
+    CHECK(product(exec) == y);
+    if (exec.device() == Device::cpu) check_threads(product);
+  };
+  for (const Device device : devices()) {
+    const Exec exec(device);
+    for (const std::int64_t d : {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40, 64, 65})
+      check(exec, random_relation(37, 9, false, 3), 37, d);
+    // Empty rows, rows longer than a warp, a single item.
+    for (const std::int64_t d : {1, 2, 20}) {
+      check(exec, random_relation(150, 1, false, 3), 150, d);
+      check(exec, random_relation(150, 100, false, 3), 150, d);
+      check(exec, {0.5}, 1, d);
+    }
   }
 }
 
