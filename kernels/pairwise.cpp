@@ -1,8 +1,10 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/pairwise.h>
+#include <flatland/kernels/pairwise_cuda.h>
 #include <flatland/kernels/pairwise_simd.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/unit_rows_simd.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 
@@ -101,6 +103,7 @@ void cross_distances(const Exec& exec, Metric metric, In<T> x, In<T> y, MatView<
                  "; the column counts must match");
   FLATLAND_CHECK(dist.rows == x.rows && dist.cols == y.rows, "cross_distances: dist is ", dist, " but x is ",
                  x, " and y is ", y, "; dist must be (", x.rows, ", ", y.rows, ")");
+  FLATLAND_ON_CUDA(exec) return cuda::cross_distances<T>(exec, form, x, y, dist);
   if (!form.unit_rows) return fill_cross<T>(exec, form, x, y, dist);
   const UnitRows<T> ux(exec, form, x);
   const UnitRows<T> uy(exec, form, y);
@@ -113,6 +116,7 @@ void condensed_distances(const Exec& exec, Metric metric, In<T> x, std::span<T> 
   FLATLAND_CHECK(std::ssize(dist) == condensed_size(x.rows), "condensed_distances: x is ", x,
                  " but dist has ", dist.size(),
                  " values; it must have N (N - 1) / 2 = ", condensed_size(x.rows));
+  FLATLAND_ON_CUDA(exec) return cuda::condensed_distances<T>(exec, form, x, dist);
   if (!form.unit_rows) return fill_condensed<T>(exec, form, x, dist);
   const UnitRows<T> unit(exec, form, x);
   fill_condensed<T>(exec, form, unit.rows(), dist);
@@ -125,20 +129,35 @@ void pair_distances(const Exec& exec, Metric metric, In<T> a, In<T> b, std::span
                  "; the shapes must match");
   FLATLAND_CHECK(std::ssize(dist) == a.rows, "pair_distances: a is ", a, " but dist has ", dist.size(),
                  " values; it must have one a row");
+  FLATLAND_ON_CUDA(exec) return cuda::pair_distances<T>(exec, form, a, b, dist);
   if (!form.unit_rows) return fill_pairs<T>(exec, form, a, b, dist);
   const UnitRows<T> ua(exec, form, a);
   const UnitRows<T> ub(exec, form, b);
   fill_pairs<T>(exec, form, ua.rows(), ub.rows(), dist);
 }
 
+namespace {
+
+void check_triangle(const char* who, std::size_t condensed, std::int64_t rows, std::int64_t cols) {
+  FLATLAND_CHECK(rows == cols && static_cast<std::int64_t>(condensed) == condensed_size(rows), who, ": ",
+                 condensed, " values do not fill the triangle of (", rows, ", ", cols, ')');
+}
+
+// Calls work(begin, end) for blocks of n rows.
+template <class Work>
+void for_row_blocks(const Exec& exec, std::int64_t n, const Work& work) {
+  parallel_for(exec, ceil_div(n, k_block),
+               [&](std::int64_t task, int) { work(task * k_block, std::min((task + 1) * k_block, n)); });
+}
+
+}  // namespace
+
 template <class T>
 void condensed_to_square(const Exec& exec, InSpan<T> condensed, MatView<T> square) {
   const std::int64_t n = square.rows;
-  FLATLAND_CHECK(square.cols == n && std::ssize(condensed) == condensed_size(n),
-                 "condensed_to_square: ", condensed.size(), " values do not fill the triangle of ", square);
-  parallel_for(exec, ceil_div(n, k_block), [&](std::int64_t task, int) {
-    const std::int64_t begin = task * k_block;
-    const std::int64_t end = std::min(begin + k_block, n);
+  check_triangle("condensed_to_square", condensed.size(), n, square.cols);
+  FLATLAND_ON_CUDA(exec) return cuda::condensed_to_square<T>(exec, condensed, square);
+  for_row_blocks(exec, n, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t j = 0; j < begin; ++j) {
       const T* column = condensed.data() + condensed_index(n, j, begin);
       for (std::int64_t i = begin; i < end; ++i) square(i, j) = column[i - begin];
@@ -155,12 +174,9 @@ void condensed_to_square(const Exec& exec, InSpan<T> condensed, MatView<T> squar
 template <class T>
 void condensed_to_square_backward(const Exec& exec, In<T> square, std::span<T> condensed) {
   const std::int64_t n = square.rows;
-  FLATLAND_CHECK(square.cols == n && std::ssize(condensed) == condensed_size(n),
-                 "condensed_to_square_backward: ", condensed.size(), " values do not fill the triangle of ",
-                 square);
-  parallel_for(exec, ceil_div(n, k_block), [&](std::int64_t task, int) {
-    const std::int64_t begin = task * k_block;
-    const std::int64_t end = std::min(begin + k_block, n);
+  check_triangle("condensed_to_square_backward", condensed.size(), n, square.cols);
+  FLATLAND_ON_CUDA(exec) return cuda::condensed_to_square_backward<T>(exec, square, condensed);
+  for_row_blocks(exec, n, [&](std::int64_t begin, std::int64_t end) {
     // Column by column of the lower triangle within blocks of its rows: a row of a block is contiguous there.
     for (std::int64_t first = begin; first < n; first += k_block)
       for (std::int64_t i = begin; i < end; ++i)
@@ -169,12 +185,38 @@ void condensed_to_square_backward(const Exec& exec, In<T> square, std::span<T> c
   });
 }
 
+template <class T>
+void square_to_condensed(const Exec& exec, In<T> square, std::span<T> condensed) {
+  const std::int64_t n = square.rows;
+  check_triangle("square_to_condensed", condensed.size(), n, square.cols);
+  FLATLAND_ON_CUDA(exec) return cuda::square_to_condensed<T>(exec, square, condensed);
+  for_row_blocks(exec, n, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      std::copy_n(square.row(i) + i + 1, n - i - 1, condensed.data() + condensed_index(n, i, i + 1));
+  });
+}
+
+template <class T>
+void square_to_condensed_backward(const Exec& exec, InSpan<T> condensed, MatView<T> square) {
+  const std::int64_t n = square.rows;
+  check_triangle("square_to_condensed_backward", condensed.size(), n, square.cols);
+  FLATLAND_ON_CUDA(exec) return cuda::square_to_condensed_backward<T>(exec, condensed, square);
+  for_row_blocks(exec, n, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      std::fill_n(square.row(i), i + 1, T(0));
+      std::copy_n(condensed.data() + condensed_index(n, i, i + 1), n - i - 1, square.row(i) + i + 1);
+    }
+  });
+}
+
 #define FLATLAND_INSTANTIATE(T)                                                     \
   template void cross_distances<T>(const Exec&, Metric, In<T>, In<T>, MatView<T>);  \
   template void condensed_distances<T>(const Exec&, Metric, In<T>, std::span<T>);   \
   template void pair_distances<T>(const Exec&, Metric, In<T>, In<T>, std::span<T>); \
   template void condensed_to_square<T>(const Exec&, InSpan<T>, MatView<T>);         \
-  template void condensed_to_square_backward<T>(const Exec&, In<T>, std::span<T>);
+  template void condensed_to_square_backward<T>(const Exec&, In<T>, std::span<T>);  \
+  template void square_to_condensed<T>(const Exec&, In<T>, std::span<T>);           \
+  template void square_to_condensed_backward<T>(const Exec&, InSpan<T>, MatView<T>);
 FLATLAND_INSTANTIATE(float)
 FLATLAND_INSTANTIATE(double)
 #undef FLATLAND_INSTANTIATE

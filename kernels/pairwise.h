@@ -54,4 +54,11 @@ void condensed_to_square(const Exec& exec, InSpan<T> condensed, MatView<T> squar
 template <class T>
 void condensed_to_square_backward(const Exec& exec, In<T> square, std::span<T> condensed);
 
+// condensed[i,j] = square[i,j] for i < j, whatever stands below.   square (n, n)   condensed (n (n - 1) / 2)
+template <class T>
+void square_to_condensed(const Exec& exec, In<T> square, std::span<T> condensed);
+// square[i,j] = condensed[i,j] for i < j, else 0: the gradient of square_to_condensed.
+template <class T>
+void square_to_condensed_backward(const Exec& exec, InSpan<T> condensed, MatView<T> square);
+
 }  // namespace flatland::kernels

@@ -1,8 +1,11 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/pairwise.h>
+#include <flatland/kernels/pairwise_cuda.h>
+#include <flatland/kernels/pairwise_formulas.h>
 #include <flatland/kernels/pairwise_simd.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/unit_rows_simd.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <cmath>
@@ -27,11 +30,9 @@ struct Side {
   }
 };
 
-// With u, v the unit rows, c the distance: dc/dx = ((u - v) - c u) / |x|; the sum over (u - v) is there
-// already.
 template <class T>
 void finish_unit_row(T weighted_dist, T scale, const T* u, std::int64_t d, T* dx) {
-  for (std::int64_t k = 0; k < d; ++k) dx[k] = (dx[k] - weighted_dist * u[k]) * scale;
+  for (std::int64_t k = 0; k < d; ++k) dx[k] = unit_row_gradient(dx[k], weighted_dist, u[k], scale);
 }
 
 // The gradient for the rows of x against all rows of y. gather(i, count, g, dist) fills (count, y.rows) with
@@ -158,6 +159,10 @@ void check_shape(const char* who, const char* what, In<T> got, std::int64_t rows
   FLATLAND_CHECK(got.rows == rows && got.cols == cols, who, ": ", what, " is ", got, " but must be (", rows,
                  ", ", cols, ")");
 }
+template <class T>
+void check_gradient(const char* who, const char* what, In<T> got, In<T> of) {
+  if (got.data != nullptr) check_shape<T>(who, what, got, of.rows, of.cols);
+}
 
 void check_size(const char* who, const char* what, std::size_t got, std::int64_t want) {
   FLATLAND_CHECK(static_cast<std::int64_t>(got) == want, who, ": ", what, " has ", got,
@@ -174,10 +179,12 @@ void cross_distances_backward(const Exec& exec, Metric metric, In<T> x, In<T> y,
   FLATLAND_CHECK(x.cols == y.cols, who, ": x is ", x, " but y is ", y, "; the column counts must match");
   check_shape<T>(who, "dist", dist, x.rows, y.rows);
   check_shape<T>(who, "g", g, x.rows, y.rows);
+  check_gradient<T>(who, "dx", dx, x);
+  check_gradient<T>(who, "dy", dy, y);
+  FLATLAND_ON_CUDA(exec) return cuda::cross_distances_backward<T>(exec, form, x, y, dist, g, dx, dy);
   const Side<T> sx(exec, form, x);
   const Side<T> sy(exec, form, y);
   if (dx.data != nullptr) {
-    check_shape<T>(who, "dx", dx, x.rows, x.cols);
     backward_rows<T>(exec, form, sx, sy, dx, [&](std::int64_t begin, std::int64_t count, T* gs, T* dists) {
       for (std::int64_t r = 0; r < count; ++r) {
         std::copy_n(g.row(begin + r), y.rows, gs + r * y.rows);
@@ -186,7 +193,6 @@ void cross_distances_backward(const Exec& exec, Metric metric, In<T> x, In<T> y,
     });
   }
   if (dy.data != nullptr) {
-    check_shape<T>(who, "dy", dy, y.rows, y.cols);
     backward_rows<T>(exec, form, sy, sx, dy, [&](std::int64_t begin, std::int64_t count, T* gs, T* dists) {
       gather_columns<T>(g, begin, count, gs);
       gather_columns<T>(dist, begin, count, dists);
@@ -202,6 +208,7 @@ void condensed_distances_backward(const Exec& exec, Metric metric, In<T> x, InSp
   check_size(who, "dist", dist.size(), condensed_size(x.rows));
   check_size(who, "g", g.size(), condensed_size(x.rows));
   check_shape<T>(who, "dx", dx, x.rows, x.cols);
+  FLATLAND_ON_CUDA(exec) return cuda::condensed_distances_backward<T>(exec, form, x, dist, g, dx);
   if (form.term == Term::squares && !form.unit_rows && (x.cols == 2 || x.cols == 3))
     return backward_few_columns<T>(exec, form, x, dist.data(), g.data(), dx);
   const Side<T> side(exec, form, x);
@@ -220,16 +227,13 @@ void pair_distances_backward(const Exec& exec, Metric metric, In<T> a, In<T> b, 
                  "; the shapes must match");
   check_size(who, "dist", dist.size(), a.rows);
   check_size(who, "g", g.size(), a.rows);
+  check_gradient<T>(who, "da", da, a);
+  check_gradient<T>(who, "db", db, b);
+  FLATLAND_ON_CUDA(exec) return cuda::pair_distances_backward<T>(exec, form, a, b, dist, g, da, db);
   const Side<T> sa(exec, form, a);
   const Side<T> sb(exec, form, b);
-  if (da.data != nullptr) {
-    check_shape<T>(who, "da", da, a.rows, a.cols);
-    backward_pairs<T>(exec, form, sa, sb, dist, g, da);
-  }
-  if (db.data != nullptr) {
-    check_shape<T>(who, "db", db, b.rows, b.cols);
-    backward_pairs<T>(exec, form, sb, sa, dist, g, db);
-  }
+  if (da.data != nullptr) backward_pairs<T>(exec, form, sa, sb, dist, g, da);
+  if (db.data != nullptr) backward_pairs<T>(exec, form, sb, sa, dist, g, db);
 }
 
 #define FLATLAND_INSTANTIATE(T)                                                                          \

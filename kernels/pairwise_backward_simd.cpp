@@ -81,28 +81,19 @@ FLATLAND_HD void accumulate_slopes(In<T> x, In<T> y, const T* panels, MatView<co
   }
 }
 
-// The gradient goes to the first largest coordinate.
 template <Isa I, class T>
 void add_maximum_slope(std::int64_t d, const T* x, const T* y, T weight, T* dx) {
-  std::int64_t at = 0;
-  T largest = -1;
-  for (std::int64_t k = 0; k < d; ++k) {
-    const T m = __builtin_fabs(x[k] - y[k]);
-    if (m > largest) {
-      largest = m;
-      at = k;
-    }
-  }
-  if (largest > 0) dx[at] += x[at] > y[at] ? weight : -weight;
+  FirstLargest<T> largest;
+  for (std::int64_t k = 0; k < d; ++k) largest.meet(k, x[k] - y[k]);
+  if (largest.value > 0)
+    dx[largest.at] = add_slope<Term::maximum>(dx[largest.at], weight, x[largest.at] - y[largest.at]);
 }
 
 template <Isa I, class T>
 void add_power_slope(double p, std::int64_t d, const T* x, const T* y, T weight, T dist, T* dx) {
-  if (!(dist > 0)) return;
   for (std::int64_t k = 0; k < d; ++k) {
     const double diff = static_cast<double>(x[k]) - static_cast<double>(y[k]);
-    const T slope = static_cast<T>(__builtin_pow(__builtin_fabs(diff) / static_cast<double>(dist), p - 1));
-    dx[k] += diff > 0 ? weight * slope : diff < 0 ? -weight * slope : T(0);
+    dx[k] = add_slope<Term::powers>(dx[k], power_weight(p, weight, diff, dist), static_cast<T>(diff));
   }
 }
 
@@ -149,18 +140,15 @@ void add_condensed_gradient(const DistanceForm& form, std::int64_t n, std::int64
 
 template <Isa I, class T>
 T gradient_weights(const DistanceForm& form, std::int64_t n, const T* dist, T* g) {
-  if (form.finish == Finish::root) {
-    for (std::int64_t j = 0; j < n; ++j) g[j] = root_weight(g[j], dist[j]);
-  } else if (form.unit_rows) {
+  if (form.unit_rows) {
     Vec<T, I> sum = {};
     for (std::int64_t j = 0; j < n; j += lanes<T, I>) {
       const std::int64_t count = at_most<I, T>(n - j);
       sum = fma(load_first<I>(g + j, count), load_first<I>(dist + j, count), sum);
     }
     return sum_lanes<I, T>(sum);
-  } else if (form.term == Term::squares) {
-    for (std::int64_t j = 0; j < n; ++j) g[j] += g[j];
   }
+  for (std::int64_t j = 0; j < n; ++j) g[j] = distance_weight(form, g[j], dist[j]);
   return 0;
 }
 

@@ -5,20 +5,11 @@ namespace flatland::kernels {
 
 namespace {
 
-// Rows x[r,:] and y[c,:] with steps between coordinates.
+// Rows x and y, with a step between the coordinates of y.
 template <Isa I, class T>
 T power_distance(double p, std::int64_t d, const T* x, const T* y, std::int64_t y_step) {
-  double largest = 0;
-  for (std::int64_t k = 0; k < d; ++k) {
-    const double m = __builtin_fabs(static_cast<double>(x[k]) - static_cast<double>(y[k * y_step]));
-    largest = m > largest ? m : largest;
-  }
-  if (largest == 0) return 0;
-  double sum = 0;
-  for (std::int64_t k = 0; k < d; ++k)
-    sum += __builtin_pow(
-        __builtin_fabs(static_cast<double>(x[k]) - static_cast<double>(y[k * y_step])) / largest, p);
-  return static_cast<T>(largest * __builtin_pow(sum, 1 / p));
+  return kernels::power_distance<T>(
+      p, d, [=](std::int64_t k) { return static_cast<double>(x[k]) - static_cast<double>(y[k * y_step]); });
 }
 
 template <Isa I, class T, Term term, int R>

@@ -50,6 +50,18 @@ FLATLAND_HD T fma(T a, T b, T c) {
   return a * b + c;
 #endif
 }
+// a b, rounded before anything is added to it.
+template <class V>
+FLATLAND_HD V rounded_product(V a, V b) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (sizeof(V) == 4)
+    return __fmul_rn(a, b);
+  else
+    return __dmul_rn(a, b);
+#else
+  return a * b;  // contraction is off
+#endif
+}
 template <std::floating_point T>
 FLATLAND_HD T sqrt(T x) {
   if constexpr (sizeof(T) == 4) return __builtin_sqrtf(x);

@@ -239,3 +239,25 @@ TEST_CASE_TEMPLATE("activations and their gradients equal the formula at every s
       }
   }
 }
+
+TEST_CASE("activations of very many values on every device") {
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    constexpr std::int64_t n = 1030;
+    Guarded<float> x(n, n), y(n, n), dy(n, n), dx(n, n);
+    x.fill_normal(1);
+    dy.fill_normal(2);
+    {
+      const test::Mirror mx(exec, x.block), my(exec, y.block), mdy(exec, dy.block), mdx(exec, dx.block);
+      kernels::activate<float>(exec, activation::relu, mx.view(x.view()), my.view(y.view()));
+      kernels::activate_backward<float>(exec, activation::relu, my.view(y.view()), mdy.view(dy.view()),
+                                        mdx.view(dx.view()));
+    }
+    std::int64_t wrong = 0;
+    for (std::int64_t i = 0; i < n; ++i)
+      for (std::int64_t j = 0; j < n; ++j)
+        wrong += y(i, j) != std::max(x(i, j), 0.f) || dx(i, j) != (x(i, j) > 0 ? dy(i, j) : 0.f);
+    CHECK(wrong == 0);
+    CHECK((y.guards_intact() && dx.guards_intact()));
+  }
+}

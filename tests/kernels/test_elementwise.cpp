@@ -411,3 +411,22 @@ TEST_CASE("elementwise kernels name sizes that do not fit") {
   CHECK(test::contains(test::message([&] { kernels::clamp<float>(Exec(), x, 2, 1, x); }),
                        "the range is 2 to 1"));
 }
+
+TEST_CASE("maps of very many values on every device") {
+  const std::vector<float> x = test::random_values<float>(4'300'000, 9, -1, 1);
+  const std::vector<float> b(x.begin(), x.begin() + 43'000);
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    std::vector<std::int64_t> wrong(3);
+    for (const std::size_t offset : {0, 1}) {
+      const auto y = mapped<float>(exec, x, offset, [&](std::span<const float> from, std::span<float> to) {
+        kernels::clamp<float>(exec, from, -0.5f, 0.25f, to);
+      });
+      for (std::size_t i = 0; i < x.size(); ++i) wrong[offset] += y[i] != std::clamp(x[i], -0.5f, 0.25f);
+    }
+    const std::vector<float> sums =
+        run_binary(exec, BinaryOp::add, {1, 1, 43'000, 100}, x, {0, 0, 100, 1}, b, {0, 0, 1, 0});
+    for (std::size_t i = 0; i < x.size(); ++i) wrong[2] += sums[i] != x[i] + b[i / 100];
+    CHECK(wrong == std::vector<std::int64_t>(3));
+  }
+}

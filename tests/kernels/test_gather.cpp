@@ -146,6 +146,62 @@ TEST_CASE("scatter_add_rows of very many rows on every device") {
     }
 }
 
+TEST_CASE("gather_rows of very many rows on every device") {
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    constexpr std::int64_t n = 1'100'000;
+    Guarded<float> x(7, 1, 0), y(n, 1, 0);
+    x.fill_normal(3);
+    std::vector<std::int64_t> index = random_index(n, 7);
+    {
+      const test::Mirror dx(exec, x.block), dy(exec, y.block);
+      const test::Mirror di(exec, index);
+      kernels::gather_rows<float>(exec, dx.view(x.view()), di.span(), dy.view(y.view()));
+    }
+    std::int64_t wrong = 0;
+    for (std::int64_t i = 0; i < n; ++i) wrong += y(i, 0) != x(index[static_cast<std::size_t>(i)], 0);
+    CHECK(wrong == 0);
+    CHECK(y.guards_intact());
+  }
+}
+
+TEST_CASE("indices out of range give zeros and add nothing on every device that does not name them") {
+  for (const Device device : test::devices()) {
+    if (device == Device::cpu) continue;  // Error, see below
+    for (const std::int64_t n : {4, 9000}) {
+      const Exec exec(device);
+      Guarded<float> x(3, 2), y(n, 2), gathered(n, 2);
+      x.fill_normal(1);
+      y.fill_normal(2);
+      std::vector<std::int64_t> index;
+      Guarded<float> want = x;
+      const std::int64_t any[] = {0, -1, 3, 2, std::int64_t{1} << 40};
+      for (std::int64_t i = 0; i < n; ++i) {
+        const std::int64_t row = any[i % 5];
+        index.push_back(row);
+        for (std::int64_t j = 0; j < 2 && row >= 0 && row < 3; ++j) want(row, j) += y(i, j);
+      }
+      Guarded<float> scattered = x;
+      {
+        const test::Mirror dx(exec, x.block), dy(exec, y.block), dg(exec, gathered.block),
+            ds(exec, scattered.block);
+        const test::Mirror di(exec, index);
+        kernels::gather_rows<float>(exec, dx.view(x.view()), di.span(), dg.view(gathered.view()));
+        kernels::scatter_add_rows<float>(exec, dy.view(y.view()), di.span(), ds.view(scattered.view()));
+      }
+      bool equal = true;
+      for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t j = 0; j < 2; ++j) {
+          const std::int64_t row = index[static_cast<std::size_t>(i)];
+          equal = equal && gathered(i, j) == (row >= 0 && row < 3 ? x(row, j) : 0.f);
+        }
+      CHECK(equal);
+      CHECK(same_values(scattered, want));
+      CHECK((gathered.guards_intact() && scattered.guards_intact()));
+    }
+  }
+}
+
 TEST_CASE("gather and scatter are each other's transpose") {
   const std::vector<std::int64_t> index = random_index(40, 9);
   Guarded<double> x = random_matrix<double>(9, 5, 1), y = random_matrix<double>(40, 5, 2);

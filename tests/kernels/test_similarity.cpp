@@ -266,3 +266,113 @@ TEST_CASE("similarities name what is wrong") {
   CHECK(contains(message([&] { kernels::fit_cauchy(0.1, 0); }), "spread 0"));
   CHECK(contains(message([&] { kernels::fit_cauchy(-0.1, 1); }), "min_dist is -0.1"));
 }
+
+TEST_CASE_TEMPLATE("similarities and their gradients are their formulas at every size on every device", T,
+                   float, double) {
+  constexpr bool single = sizeof(T) == 4;
+  const auto as_double = [](T x) { return static_cast<double>(x); };
+  for (const Device device : devices())
+    for (const std::int64_t n : {0,  1,   2,   7,   15,  16,   17,   31,   32,   33,   63,  64,
+                                 65, 255, 256, 257, 511, 4095, 4096, 4097, 8192, 8193, 9000}) {
+      const Exec exec(device);
+      INFO(std::string(name(device)), " n ", n);
+      std::vector<T> dist = random_values<T>(n, 3, 0, 9), g = random_values<T>(n, 4, -1, 1);
+      if (n > 0) dist[0] = 0;
+      for (T parameter : {T(0.5), T(1), T(2.5)}) {
+        std::vector<T> q(dist.size()), d_dist(dist.size()), placed(dist.size());
+        std::vector<T> at{parameter}, d_alpha{T(-7)}, shape_gradient{T(-7), T(-7)};
+        std::vector<T> cauchy(dist.size()), d_cauchy(dist.size());
+        {
+          const Mirror md(exec, dist), mg(exec, g), mq(exec, q), mdd(exec, d_dist), mp(exec, placed),
+              mat(exec, at), ma(exec, d_alpha), ms(exec, shape_gradient), mc(exec, cauchy),
+              mdc(exec, d_cauchy);
+          kernels::student_t<T>(exec, as_double(parameter), md.span(), mq.span());
+          kernels::student_t<T>(exec, static_cast<const T*>(mat.data()), md.span(), mp.span());
+          kernels::student_t_backward<T>(exec, static_cast<const T*>(mat.data()), md.span(), mq.span(),
+                                         mg.span(), mdd.span(), ma.data());
+          kernels::modified_cauchy<T>(exec, static_cast<const T*>(mat.data()), 0.9, md.span(), mc.span());
+          kernels::modified_cauchy_backward<T>(exec, as_double(parameter), 0.9, md.span(), mc.span(),
+                                               mg.span(), mdc.span(), ms.data(), ms.data() + 1);
+        }
+        CHECK(placed == q);
+        const double alpha = as_double(parameter), b = static_cast<double>(static_cast<T>(0.9));
+        std::vector<double> want_q, want_d, want_c, want_dc;
+        double want_alpha = 0, want_a = 0, want_b = 0;
+        for (std::size_t i = 0; i < dist.size(); ++i) {
+          const double d = as_double(dist[i]), gi = as_double(g[i]), w = student_t_reference(alpha, d);
+          want_q.push_back(w);
+          want_d.push_back(-gi * (alpha + 1) * d / (alpha + d * d) * w);
+          want_alpha +=
+              gi * w / 2 * ((alpha + 1) / alpha * d * d / (alpha + d * d) - std::log1p(d * d / alpha));
+          const double c = cauchy_reference(alpha, b, d), power = std::pow(d, 2 * b);
+          want_c.push_back(c);
+          want_dc.push_back(d > 0 ? -gi * c * c * alpha * 2 * b * power / d : 0);
+          want_a -= gi * c * c * power;
+          want_b -= d > 0 ? gi * c * c * alpha * 2 * power * std::log(d) : 0;
+        }
+        // The exponents scale roundings; sums have n terms of size 1.
+        check_close(q, want_q, single ? 1e-5 : 2e-14);
+        check_close(d_dist, want_d, single ? 1e-5 : 2e-14);
+        check_close(cauchy, want_c, single ? 1e-5 : 2e-14);
+        check_close(d_cauchy, want_dc, single ? 2e-5 : 4e-14, 1e-3);
+        const double sum_limit = (single ? 1e-6 : 1e-15) * (1 + std::sqrt(static_cast<double>(n)));
+        CHECK(std::abs(as_double(d_alpha[0]) - want_alpha) <=
+              sum_limit + (single ? 1e-6 : 1e-14) * std::abs(want_alpha));
+        CHECK(std::abs(as_double(shape_gradient[0]) - want_a) <=
+              4 * sum_limit + (single ? 1e-5 : 1e-13) * std::abs(want_a));
+        CHECK(std::abs(as_double(shape_gradient[1]) - want_b) <=
+              4 * sum_limit + (single ? 1e-5 : 1e-13) * std::abs(want_b));
+      }
+    }
+}
+
+TEST_CASE("similarities of very many values on every device") {
+  for (const Device device : devices()) {
+    const Exec exec(device);
+    constexpr std::int64_t n = 1'100'000;
+    std::vector<float> dist = random_values<float>(n, 3, 0, 9), g = random_values<float>(n, 4, -1, 1);
+    std::vector<float> q(dist.size()), c(dist.size()), dq(dist.size()), dc(dist.size());
+    {
+      const Mirror md(exec, dist), mg(exec, g), mq(exec, q), mc(exec, c), mdq(exec, dq), mdc(exec, dc);
+      kernels::student_t<float>(exec, 1, md.span(), mq.span());
+      kernels::modified_cauchy<float>(exec, 1.5, 1, md.span(), mc.span());
+      // No parameter is trained: no sums.
+      kernels::student_t_backward<float>(exec, 1, md.span(), mq.span(), mg.span(), mdq.span(), nullptr);
+      kernels::modified_cauchy_backward<float>(exec, 1.5, 1, md.span(), mc.span(), mg.span(), mdc.span(),
+                                               nullptr, nullptr);
+    }
+    std::vector<double> want_q, want_dq, want_c, want_dc;
+    for (std::size_t i = 0; i < dist.size(); ++i) {
+      const double d = static_cast<double>(dist[i]), gi = static_cast<double>(g[i]);
+      want_q.push_back(1 / (1 + d * d));
+      want_dq.push_back(-2 * gi * d / std::pow(1 + d * d, 2));
+      want_c.push_back(1 / (1 + 1.5 * d * d));
+      want_dc.push_back(-3 * gi * d / std::pow(1 + 1.5 * d * d, 2));
+    }
+    check_close(q, want_q, 1e-6);
+    check_close(dq, want_dq, 1e-6);
+    check_close(c, want_c, 1e-5);
+    check_close(dc, want_dc, 2e-5, 1e-3);
+  }
+}
+
+TEST_CASE("gradients of a single parameter of modified_cauchy on every device") {
+  for (const Device device : devices())
+    for (const std::int64_t n : {5, 9000}) {
+      const Exec exec(device);
+      std::vector<double> dist = random_values<double>(n, 3, 0, 9), g = random_values<double>(n, 4, -1, 1);
+      std::vector<double> q(dist.size()), both{-7, -7}, single{-7, -7};
+      {
+        const Mirror md(exec, dist), mg(exec, g), mq(exec, q), mb(exec, both), ms(exec, single);
+        kernels::modified_cauchy<double>(exec, 1.5, 0.9, md.span(), mq.span());
+        const auto backward = [&](double* da, double* db) {
+          kernels::modified_cauchy_backward<double>(exec, 1.5, 0.9, md.span(), mq.span(), mg.span(), {}, da,
+                                                    db);
+        };
+        backward(mb.data(), mb.data() + 1);
+        backward(ms.data(), nullptr);
+        backward(nullptr, ms.data() + 1);
+      }
+      CHECK(single == both);
+    }
+}

@@ -241,6 +241,8 @@ TEST_CASE_TEMPLATE("softmax, its logarithm and its gradients equal long double s
         Guarded<T> x(n, m), dy(n, m), y(n, m), log_y(n, m), dx(n, m), log_dx(n, m);
         x.fill_normal(static_cast<unsigned>(m));
         dy.fill_normal(2);
+        for (std::int64_t i = 0; i < n; ++i)  // exp of these would overflow, or all be 0
+          for (std::int64_t j = 0; j < m; ++j) x(i, j) += static_cast<T>(1000 * (i % 3 - 1));
         {
           const test::Mirror mx(exec, x.block), mdy(exec, dy.block), my(exec, y.block),
               mlog(exec, log_y.block), mdx(exec, dx.block), mlogdx(exec, log_dx.block);
@@ -305,4 +307,49 @@ TEST_CASE_TEMPLATE("softmax_cross_entropy and its gradient on every device", T, 
         CHECK(std::abs(loss - want) <= 8 * eps * (1 + want));
         CHECK(worst <= 16 * eps);
       }
+}
+
+TEST_CASE("softmax of very many rows on every device") {
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    constexpr std::int64_t n = 33'000;
+    Guarded<float> x(n, 2), y(n, 2);
+    x.fill_normal(7);
+    {
+      const test::Mirror mx(exec, x.block), my(exec, y.block);
+      kernels::softmax_rows<float>(exec, mx.view(x.view()), my.view(y.view()));
+    }
+    float worst = 0;
+    for (std::int64_t i = 0; i < n; ++i)
+      worst = std::max(worst, std::abs(y(i, 0) - 1 / (1 + std::exp(x(i, 1) - x(i, 0)))));
+    CHECK(worst <= 1e-6f);
+    CHECK(y.guards_intact());
+  }
+}
+
+TEST_CASE("labels out of range add nothing on every device that does not name them") {
+  for (const Device device : test::devices()) {
+    if (device == Device::cpu) continue;  // Error, see above
+    const Exec exec(device);
+    Guarded<double> x(4, 3), dx(4, 3), known(2, 3), dknown(2, 3);
+    x.fill_normal(5);
+    for (std::int64_t i = 0; i < 2; ++i)
+      for (std::int64_t j = 0; j < 3; ++j) known(i, j) = x(3 * i, j);
+    std::vector<std::int64_t> label{2, -1, 3, 0}, known_label{2, 0};
+    double loss = 0, known_loss = 0;
+    {
+      const test::Mirror mx(exec, x.block), mdx(exec, dx.block), mk(exec, known.block),
+          mdk(exec, dknown.block);
+      const test::Mirror ml(exec, label), mkl(exec, known_label);
+      loss = kernels::softmax_cross_entropy<double>(exec, mx.view(x.view()), ml.span(), mdx.view(dx.view()));
+      known_loss = kernels::softmax_cross_entropy<double>(exec, mk.view(known.view()), mkl.span(),
+                                                          mdk.view(dknown.view()));
+    }
+    CHECK(loss == doctest::Approx(known_loss / 2).epsilon(1e-15));
+    for (std::int64_t j = 0; j < 3; ++j) {
+      CHECK((dx(1, j) == 0 && dx(2, j) == 0));
+      CHECK(dx(0, j) == doctest::Approx(dknown(0, j) / 2).epsilon(1e-14));
+      CHECK(dx(3, j) == doctest::Approx(dknown(1, j) / 2).epsilon(1e-14));
+    }
+  }
 }
