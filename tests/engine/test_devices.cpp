@@ -13,6 +13,7 @@
 
 #include "tests/support/devices.h"
 #include "tests/support/random_tensor.h"
+#include "tests/support/ulps.h"
 
 using namespace flatland;
 using test::random_tensor;
@@ -28,8 +29,7 @@ double distance(const Tensor& a, const Tensor& b) {
   const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
   double worst = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const double error = std::abs(x[i] - y[i]) / std::max(1.0, std::abs(y[i]));
-    worst = std::isnan(error) ? HUGE_VAL : std::max(worst, error);
+    worst = test::worse(worst, std::abs(x[i] - y[i]) / std::max(1.0, std::abs(y[i])));
   }
   return worst;
 }
@@ -219,7 +219,7 @@ void check_training(const Recipe& recipe) {
       const std::vector<double> got = train(device, dtype, recipe);
       CHECK(got == train(device, dtype, recipe));
       double worst = 0;
-      for (std::size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::abs(got[i] - want[i]));
+      for (std::size_t i = 0; i < got.size(); ++i) worst = test::worse(worst, std::abs(got[i] - want[i]));
       INFO(std::string(name(device)) << ' ' << std::string(name(dtype)));
       // Adam divides by the root of v, which makes rounding errors of small gradients steps of their size.
       CHECK(worst <= (dtype == Dtype::float32 ? 1e-4 : 1e-11));

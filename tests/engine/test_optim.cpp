@@ -8,6 +8,7 @@
 
 #include "tests/support/errors.h"
 #include "tests/support/golden.h"
+#include "tests/support/ulps.h"
 
 using namespace flatland;
 using test::contains;
@@ -50,13 +51,13 @@ void follows_torch(const std::string& name, const Recipe& recipe, double lr, Dty
   double worst = 0;
   for (std::int64_t step = 0; step < 50; ++step) {
     const Tensor loss = mse_loss(net.forward(x), y);
-    worst = std::max(worst, std::abs(loss.item() - losses.at(step)) / losses.at(step));
+    worst = test::worse(worst, std::abs(loss.item() - losses.at(step)) / losses.at(step));
     optimizer->zero_grad();
     loss.backward();
     optimizer->step();
     const std::vector<double> now = flat(net);
     for (std::size_t i = 0; i < now.size(); ++i) {
-      worst = std::max(worst, std::abs(now[i] - trajectory.at(step + 1, static_cast<std::int64_t>(i))));
+      worst = test::worse(worst, std::abs(now[i] - trajectory.at(step + 1, static_cast<std::int64_t>(i))));
     }
   }
   CHECK(worst < tolerance);

@@ -97,7 +97,7 @@ TEST_CASE_TEMPLATE("activations are within their ulps of the exact value", T, fl
       // results below the normal numbers are flushed to zero
       if (const long double want = exact(a, x[i]);
           std::fabs(want) >= std::numeric_limits<T>::min() || want == 0)
-        worst = std::max(worst, test::ulps(y[i], want));
+        worst = test::worse(worst, test::ulps(y[i], want));
     INFO(std::string(name(a.kind)), " ", worst, " ulp");
     CHECK(worst <= (sizeof(T) == 4 ? 3 : 4));
   }
@@ -229,8 +229,8 @@ TEST_CASE_TEMPLATE("activations and their gradients equal the formula at every s
               const double value = static_cast<double>(exact(a, x(i, j)));
               const double slope =
                   exact_derivative(a, static_cast<double>(x(i, j))) * static_cast<double>(dy(i, j));
-              worst = std::max(worst, std::abs(static_cast<double>(y(i, j)) - value));
-              worst = std::max(worst, std::abs(static_cast<double>(dx(i, j)) - slope));
+              worst = test::worse(worst, std::abs(static_cast<double>(y(i, j)) - value));
+              worst = test::worse(worst, std::abs(static_cast<double>(dx(i, j)) - slope));
             }
           CHECK(worst <= (sizeof(T) == 4 ? 2e-6 : 2e-15));
           CHECK(y.guards_intact());

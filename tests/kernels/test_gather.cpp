@@ -124,10 +124,14 @@ TEST_CASE_TEMPLATE("gather_rows and scatter_add_rows do the same on every device
         }
 }
 
-TEST_CASE("scatter_add_rows of very many rows on every device") {
+TEST_CASE("scatter_add_rows of equal and of very many rows on every device") {
   for (const Device device : test::devices())
-    for (const auto& [n, rows] :
-         {std::pair<std::int64_t, std::int64_t>{8192, 300}, {8193, 300}, {20000, 1}, {20000, 70000}}) {
+    for (const auto& [n, rows] : {std::pair<std::int64_t, std::int64_t>{100, 1},
+                                  {100, 2},
+                                  {8192, 300},
+                                  {8193, 300},
+                                  {20000, 1},
+                                  {20000, 70000}}) {
       const Exec exec(device);
       Guarded<float> x(rows, 2), y(n, 2);
       x.fill_normal(3);

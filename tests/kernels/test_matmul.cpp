@@ -5,6 +5,7 @@
 #include <flatland/kernels/matmul_simd.h>
 #include <tests/support/devices.h>
 #include <tests/support/matmul_reference.h>
+#include <tests/support/ulps.h>
 
 #include <array>
 #include <memory>
@@ -258,7 +259,7 @@ TEST_CASE_TEMPLATE("linear is product, bias and activation within rounding on ev
               const double size =
                   test::Dot<T>(x, wt, i, j).size + (with_bias ? std::abs(double(bias(0, j))) : 0);
               const double limit = 4 * std::numeric_limits<T>::epsilon() * (size + std::abs(result(i, j)));
-              worst = std::max(worst, std::abs(double(y(i, j)) - result(i, j)) / limit);
+              worst = test::worse(worst, std::abs(double(y(i, j)) - result(i, j)) / limit);
             }
           INFO(name(device), " ", std::string(name(act.kind)), " M ", s.m, " N ", s.n, " K ", s.k);
           CHECK(worst <= 1);

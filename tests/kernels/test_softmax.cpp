@@ -4,6 +4,7 @@
 #include <tests/support/golden.h>
 #include <tests/support/matmul_reference.h>
 #include <tests/support/message.h>
+#include <tests/support/ulps.h>
 
 #include <string>
 
@@ -267,7 +268,7 @@ TEST_CASE_TEMPLATE("softmax, its logarithm and its gradients equal long double s
             for (const long double error :
                  {y(i, j) - p, (log_y(i, j) - w) / (1 + std::abs(w)), dx(i, j) - p * (dy(i, j) - dot),
                   (log_dx(i, j) - (dy(i, j) - p * sum)) / (1 + p * std::abs(sum))})
-              worst = std::max(worst, std::abs(error));
+              worst = test::worse(worst, std::abs(error));
           }
         }
         // Sums of up to m values of size 1, and exp of a difference that was rounded.
@@ -299,7 +300,7 @@ TEST_CASE_TEMPLATE("softmax_cross_entropy and its gradient on every device", T, 
           const std::int64_t l = label[static_cast<std::size_t>(i)];
           want -= row[static_cast<std::size_t>(l)] / n;
           for (std::int64_t j = 0; j < m; ++j)
-            worst = std::max(
+            worst = test::worse<long double>(
                 worst, std::abs(dx(i, j) * n - (std::exp(row[static_cast<std::size_t>(j)]) - (j == l))));
         }
         CAPTURE(n);
@@ -321,7 +322,7 @@ TEST_CASE("softmax of very many rows on every device") {
     }
     float worst = 0;
     for (std::int64_t i = 0; i < n; ++i)
-      worst = std::max(worst, std::abs(y(i, 0) - 1 / (1 + std::exp(x(i, 1) - x(i, 0)))));
+      worst = test::worse(worst, std::abs(y(i, 0) - 1 / (1 + std::exp(x(i, 1) - x(i, 0)))));
     CHECK(worst <= 1e-6f);
     CHECK(y.guards_intact());
   }

@@ -23,4 +23,11 @@ double ulps(T got, long double exact) {
   return static_cast<double>(std::fabs(got - exact) / std::ldexp(1.0L, exponent - L::digits));
 }
 
+// The larger of two errors, and infinity where the new one is NaN, which std::max would pass over.
+template <class T>
+T worse(T worst, T error) {
+  if (std::isnan(error)) return std::numeric_limits<T>::infinity();
+  return std::max(worst, error);
+}
+
 }  // namespace flatland::test
