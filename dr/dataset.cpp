@@ -1,4 +1,5 @@
 #include <flatland/dr/dataset.h>
+#include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/reduce.h>
 
@@ -11,21 +12,21 @@ namespace {
 constexpr std::string_view k_indices = "indices";
 
 template <class T>
-void check_finite_values(std::string_view who, const Tensor& x) {
+kernels::NonFinite find_non_finite(const Tensor& x) {
   const auto matrix = x.rank() == 1 ? kernels::MatView<const T>(x.data<T>(), x.numel(), 1) : x.matrix<T>();
-  const kernels::NonFinite bad = kernels::find_non_finite<T>(current_exec(), matrix);
-  FLATLAND_CHECK(bad.count == 0, who, ": ", bad.count, bad.count == 1 ? " value is" : " values are",
-                 " NaN or infinite, the first in row ", bad.row, ", column ", bad.col, " (",
-                 matrix(bad.row, bad.col), ", counted from 0); remove or replace such values");
+  return kernels::find_non_finite<T>(current_exec(x.device()), matrix);
 }
 
 }  // namespace
 
 void check_finite(std::string_view who, const Tensor& x) {
   if (!x.is_floating() || x.numel() == 0) return;
-  const Tensor host = x.to(Device::cpu);
-  host.dtype() == Dtype::float32 ? check_finite_values<float>(who, host)
-                                 : check_finite_values<double>(who, host);
+  const kernels::NonFinite bad = with_type(x, [&](auto zero) { return find_non_finite<decltype(zero)>(x); });
+  if (bad.count == 0) return;
+  const std::int64_t cols = x.rank() == 1 ? 1 : x.size(-1);
+  detail::fail(who, ": ", bad.count, bad.count == 1 ? " value is" : " values are",
+               " NaN or infinite, the first in row ", bad.row, ", column ", bad.col, " (",
+               x.at(bad.row * cols + bad.col), ", counted from 0); remove or replace such values");
 }
 
 Dataset::Dataset(Tensor main) {

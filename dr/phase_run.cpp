@@ -1,6 +1,7 @@
 #include <flatland/dr/phase_run.h>
 #include <flatland/dr/replayable.h>
 #include <flatland/dr/streams.h>
+#include <flatland/engine/ops.h>
 
 #include <algorithm>
 #include <cmath>
@@ -19,6 +20,17 @@ std::vector<Tensor> trained_parameters(const Model& model) {
 }
 
 }  // namespace
+
+// All values that the steps left.
+Tensor PhaseRun::in_a_row(const std::vector<StepLosses>& steps) {
+  const NoGrad no_grad;
+  std::vector<Tensor> values;
+  for (const StepLosses& step : steps) {
+    values.push_back(reshape(step.loss, {1}));
+    for (const auto& component : step.components) values.push_back(reshape(component.second, {1}));
+  }
+  return concat(values);
+}
 
 PhaseRun::PhaseRun(const TrainingPhase& phase, Inputs inputs)
     : phase_(phase),
@@ -101,9 +113,7 @@ EpochSums PhaseRun::run_epoch(const RelationContext& context) {
   }
   step_ += batches_;
   ++epoch_;
-  EpochSums sums;
-  for (const StepLosses& values : recording_ ? recording_->steps : steps_) add(sums, values);
-  return sums;
+  return sums();
 }
 
 void PhaseRun::run_steps(const RelationContext& context) {
@@ -119,6 +129,7 @@ void PhaseRun::record_steps(const RelationContext& context) {
         recording->steps.resize(static_cast<std::size_t>(batches_));
         for (std::int64_t b = 0; b < batches_; ++b)
           step(b, context, recording->steps[static_cast<std::size_t>(b)]);
+        recording->losses = in_a_row(recording->steps);
       });
     });
   } catch (const Error& error) {
@@ -171,17 +182,27 @@ void PhaseRun::step(std::int64_t b, const RelationContext& context, StepLosses& 
   values.loss = loss.detach();
 }
 
-void PhaseRun::add(EpochSums& sums, const StepLosses& values) const {
-  sums.loss += values.loss.item();
-  const auto& components = values.components;
-  for (std::size_t i = 0; i < components.size(); ++i) {
-    const auto& [name, value] = components[i];
-    auto at = i < sums.components.size() && sums.components[i].first == name
-                  ? sums.components.begin() + static_cast<std::ptrdiff_t>(i)
-                  : std::ranges::find(sums.components, name, &std::pair<std::string, double>::first);
-    if (at == sums.components.end()) at = sums.components.insert(at, {name, 0.0});
-    at->second += value.item();
+// A GPU is asked once.
+EpochSums PhaseRun::sums() const {
+  const std::vector<StepLosses>& steps = recording_ ? recording_->steps : steps_;
+  std::vector<double> values;
+  if (device_ != Device::cpu)
+    values = (recording_ ? recording_->losses : in_a_row(steps)).to_vector<double>();
+  std::size_t next = 0;
+  const auto read = [&](const Tensor& value) { return values.empty() ? value.item() : values[next++]; };
+  EpochSums sums;
+  for (const StepLosses& step : steps) {
+    sums.loss += read(step.loss);
+    for (std::size_t i = 0; i < step.components.size(); ++i) {
+      const auto& [name, value] = step.components[i];
+      auto at = i < sums.components.size() && sums.components[i].first == name
+                    ? sums.components.begin() + static_cast<std::ptrdiff_t>(i)
+                    : std::ranges::find(sums.components, name, &std::pair<std::string, double>::first);
+      if (at == sums.components.end()) at = sums.components.insert(at, {name, 0.0});
+      at->second += read(value);
+    }
   }
+  return sums;
 }
 
 }  // namespace flatland

@@ -55,6 +55,7 @@ class PhaseRun {
     detail::GraphMemory memory;
     std::vector<Tensor> kept;
     std::vector<StepLosses> steps;
+    Tensor losses;  // all values of the steps in a row
     kernels::Graph graph;
   };
 
@@ -65,7 +66,8 @@ class PhaseRun {
   void step(std::int64_t b, const RelationContext& context, StepLosses& values);
   void add_input_noise(std::int64_t begin);
   double learning_rate(std::int64_t step) const;
-  void add(EpochSums& sums, const StepLosses& values) const;
+  static Tensor in_a_row(const std::vector<StepLosses>& steps);
+  EpochSums sums() const;
   void check_labels() const;
 
   TrainingPhase phase_;

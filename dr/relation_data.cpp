@@ -15,32 +15,41 @@ void check_values(const char* form, const Tensor& values) {
                  " relations: values must be a floating tensor");
 }
 
-void check_columns(const char* form, const Tensor& column, std::int64_t items) {
-  const Tensor host = column.to(Device::cpu);
-  const auto values = host.values<std::int32_t>();
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    FLATLAND_CHECK(values[i] >= 0 && values[i] < items, form, " relations: entry ", i, " points to item ",
-                   values[i], ", but there are ", items, " items");
+void check_columns(const char* form, std::span<const std::int32_t> col, std::int64_t items) {
+  for (std::size_t i = 0; i < col.size(); ++i) {
+    FLATLAND_CHECK(col[i] >= 0 && col[i] < items, form, " relations: entry ", i, " points to item ", col[i],
+                   ", but there are ", items, " items");
+  }
+}
+
+// Says what is wrong with compressed rows.
+void explain_rows(std::span<const std::int64_t> offset, std::span<const std::int32_t> col) {
+  check_columns("sparse", col, std::ssize(offset) - 1);
+  const std::int64_t entries = std::ssize(col);
+  FLATLAND_CHECK(offset.front() == 0 && offset.back() == entries, "sparse relations: row offsets run from ",
+                 offset.front(), " to ", offset.back(), "; they must run from 0 to the ", entries,
+                 " entries");
+  for (std::size_t i = 0; i + 1 < offset.size(); ++i) {
+    FLATLAND_CHECK(offset[i] <= offset[i + 1] && offset[i + 1] <= entries, "sparse relations: row offset ",
+                   i + 1, " is ", offset[i + 1], " after ", offset[i]);
+    for (std::int64_t e = offset[i] + 1; e < offset[i + 1]; ++e) {
+      FLATLAND_CHECK(col[static_cast<std::size_t>(e - 1)] < col[static_cast<std::size_t>(e)],
+                     "sparse relations: the columns of row ", i, " do not ascend");
+    }
   }
 }
 
 // Checks row offsets and ascending columns; returns the length of the longest row.
 std::int64_t check_rows(const SparseRelations& form) {
-  const Tensor host_offset = form.row_offset.to(Device::cpu), host_col = form.col.to(Device::cpu);
-  const auto offset = host_offset.values<std::int64_t>();
-  const auto col = host_col.values<std::int32_t>();
-  FLATLAND_CHECK(offset.front() == 0 && offset.back() == form.col.numel(),
-                 "sparse relations: row offsets run from ", offset.front(), " to ", offset.back(),
-                 "; they must run from 0 to the ", form.col.numel(), " entries");
-  std::int64_t longest = 0;
-  for (std::size_t i = 0; i + 1 < offset.size(); ++i) {
-    FLATLAND_CHECK(offset[i] <= offset[i + 1] && offset[i + 1] <= form.col.numel(),
-                   "sparse relations: row offset ", i + 1, " is ", offset[i + 1], " after ", offset[i]);
-    longest = std::max(longest, offset[i + 1] - offset[i]);
-    for (std::int64_t e = offset[i] + 1; e < offset[i + 1]; ++e) {
-      FLATLAND_CHECK(col[static_cast<std::size_t>(e - 1)] < col[static_cast<std::size_t>(e)],
-                     "sparse relations: the columns of row ", i, " do not ascend");
-    }
+  const auto all = [](const Tensor& t, auto value) {
+    return std::span(t.data<decltype(value)>(), static_cast<std::size_t>(t.numel()));
+  };
+  const std::int64_t longest =
+      kernels::longest_row(current_exec(form.col.device()), form.row_offset.numel() - 1,
+                           all(form.row_offset, std::int64_t{}), all(form.col, std::int32_t{}));
+  if (longest < 0) {
+    const Tensor offset = form.row_offset.to(Device::cpu), col = form.col.to(Device::cpu);
+    explain_rows(offset.values<std::int64_t>(), col.values<std::int32_t>());
   }
   return longest;
 }
@@ -151,7 +160,8 @@ RelationData::RelationData(NeighborRelations form) : form_(std::move(form)) {
   FLATLAND_CHECK(f.index.rank() == 2 && f.index.shape() == f.values.shape(),
                  "neighbor relations: indices are ", f.index.shape(), " but values are ", f.values.shape(),
                  "; both must be (N, k)");
-  if (f.index.device() == Device::cpu) check_columns("neighbor", f.index, f.index.size(0));
+  if (f.index.device() == Device::cpu)
+    check_columns("neighbor", f.index.values<std::int32_t>(), f.index.size(0));
 }
 
 RelationData::RelationData(SparseRelations form) : form_(std::move(form)) {
@@ -164,7 +174,6 @@ RelationData::RelationData(SparseRelations form) : form_(std::move(form)) {
                  "sparse relations: columns must be an int32 vector");
   FLATLAND_CHECK(f.col.shape() == f.values.shape(), "sparse relations: ", f.col.numel(), " columns but ",
                  f.values.numel(), " values");
-  check_columns("sparse", f.col, f.row_offset.numel() - 1);
   longest_row_ = check_rows(f);
   make_position();
 }
@@ -254,7 +263,9 @@ Tensor RelationData::sub(const Tensor& index, bool normalize) const {
   if (sparse == nullptr && device != Device::cpu) {
     const NoGrad no_grad;
     const Tensor block = dense_sub_by_rows(to_square().values(), index);
-    return normalize ? block / sum(block) : block;
+    if (!normalize) return block;
+    const Tensor total = sum(block);  // 1 instead of 0
+    return block / (total + equal(total, Tensor::zeros({}, total.dtype(), device)));
   }
   return with_type(values(), [&](auto zero) -> Tensor {
     using T = decltype(zero);

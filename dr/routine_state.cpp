@@ -5,6 +5,28 @@
 
 namespace flatland {
 
+namespace {
+
+// Transforms that never look at single values on the host; a user's may.
+bool computes_on_gpu(const Transform& t) {
+  return t.target<PerplexityBasedRescale>() || t.target<ConnectivityBasedRescale>() ||
+         t.target<Symmetrize>() || t.target<Normalize>() || t.target<NormalizeRows>() ||
+         t.target<ZeroDiagonal>() || t.target<StudentT>() || t.target<ModifiedCauchy>() ||
+         t.target<Identity>() || t.target<ToSquare>() || t.target<ToTriangular>() || t.target<ToNeighbor>() ||
+         t.target<ToSparse>() || t.target<ToFlat>();
+}
+
+// Whether global relations are computed where the data is; all others on the CPU.
+bool computes_on_gpu(const Relation& relation) {
+  const auto all_built_in = [](const auto* r) {
+    return r != nullptr && r->metric.built_in() &&
+           std::ranges::all_of(r->transforms, [](const Transform& t) { return computes_on_gpu(t); });
+  };
+  return all_built_in(relation.target<NeighborBasedPDist>()) || all_built_in(relation.target<PDist>());
+}
+
+}  // namespace
+
 namespace detail {
 
 std::string listed(const std::vector<std::string>& keys) {
@@ -99,10 +121,13 @@ RelationData ParametricDR::State::compute_relation(const Relation& relation) {
     watch = detail::Stopwatch();
     emit({.kind = Event::Kind::stage_started, .text = text});
   };
-  // The search for neighbours is the CPU's still.
-  RelationData computed = relation(data["main"].to(Device::cpu), stages);
+  const Device device = computes_on_gpu(relation) ? options.device : Device::cpu;
+  std::optional<kernels::Exec> own;  // a search takes much scratch memory, which goes with it
+  std::optional<ExecScope> scope;
+  if (device == Device::cuda) scope.emplace(own.emplace(device));
+  RelationData computed = relation(data["main"].to(device), stages);
   finish();
-  return computed;
+  return computed.to(options.device);
 }
 
 void ParametricDR::State::compute_relations() {
@@ -120,7 +145,7 @@ void ParametricDR::State::compute_relations() {
     }
     const NoGrad no_grad;
     stage("computing global relations '" + key + "'",
-          [&] { all.emplace_back(key, compute_relation(relation).to(options.device)); });
+          [&] { all.emplace_back(key, compute_relation(relation)); });
   }
   global_relations = std::move(all);
 }

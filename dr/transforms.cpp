@@ -24,19 +24,26 @@ void check_not_flat(const char* who, const RelationData& data) {
                  ": flat relations are a list of pairs, not a matrix; transform them before ToFlat");
 }
 
-// Calls f(row, begin, end) for the entries of each row in the order of values().
-template <class F>
-void for_each_row(const RelationData& data, F&& f) {
-  const std::int64_t n = data.items();
-  if (const auto* sparse = data.get_if<SparseRelations>()) {
-    const std::int64_t* offset = sparse->row_offset.data<std::int64_t>();
-    for (std::int64_t i = 0; i < n; ++i) f(i, offset[i], offset[i + 1]);
-  } else {
-    const std::int64_t cols = data.values().size(1);
-    for (std::int64_t i = 0; i < n; ++i) f(i, i * cols, (i + 1) * cols);
-  }
+// Where the rows of values() begin; one more for the end.
+Tensor row_offsets(const RelationData& data) {
+  if (const auto* sparse = data.get_if<SparseRelations>()) return sparse->row_offset;
+  const std::int64_t cols = data.values().size(1);
+  Tensor offset = Tensor::arange(data.items() + 1);
+  for (std::int64_t& begin : offset.mutable_values<std::int64_t>()) begin *= cols;
+  return offset.to(data.values().device());
 }
 
+// The column of each entry; empty where all rows have all columns.
+Tensor columns(const RelationData& data) {
+  if (const auto* f = data.get_if<NeighborRelations>()) return f->index;
+  if (const auto* f = data.get_if<SparseRelations>()) return f->col;
+  return Tensor::empty({0}, Dtype::int32, data.values().device());
+}
+
+template <class T>
+std::span<const T> all(const Tensor& t) {
+  return {t.data<T>(), static_cast<std::size_t>(t.numel())};
+}
 template <class T>
 std::span<T> all(Tensor& t) {
   return {t.mutable_data<T>(), static_cast<std::size_t>(t.numel())};
@@ -173,18 +180,11 @@ RelationData NormalizeRows::operator()(const RelationData& data) const {
     const Tensor totals = reshape(sum(data.values(), 1), {data.items(), 1});
     return data.with_values(data.values() / totals).marked_symmetric(false);
   }
-  if (data.values().device() == Device::cuda) return (*this)(data.to(Device::cpu)).to(Device::cuda);
+  const Tensor offset = row_offsets(data);
   Tensor scaled = data.values().clone();
   with_type(scaled, [&](auto zero) {
     using T = decltype(zero);
-    T* v = scaled.mutable_data<T>();
-    for_each_row(data, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
-      double total = 0;
-      for (std::int64_t e = begin; e < end; ++e) total += static_cast<double>(v[e]);
-      for (std::int64_t e = begin; e < end && total != 0; ++e) {
-        v[e] = static_cast<T>(static_cast<double>(v[e]) / total);
-      }
-    });
+    kernels::normalize_rows<T>(current_exec(scaled.device()), all<std::int64_t>(offset), all<T>(scaled));
   });
   return data.with_values(scaled).marked_symmetric(false);
 }
@@ -192,20 +192,12 @@ RelationData NormalizeRows::operator()(const RelationData& data) const {
 RelationData ZeroDiagonal::operator()(const RelationData& data) const {
   check_not_flat("ZeroDiagonal", data);
   if (data.get_if<TriangularRelations>()) return data;
-  if (data.values().device() == Device::cuda) return (*this)(data.to(Device::cpu)).to(Device::cuda);
-  Tensor mask = Tensor::ones(data.values().shape(), data.values().dtype());
-  const std::int32_t* col = nullptr;
-  if (const auto* f = data.get_if<NeighborRelations>()) col = f->index.data<std::int32_t>();
-  if (const auto* f = data.get_if<SparseRelations>()) col = f->col.data<std::int32_t>();
+  const Tensor offset = row_offsets(data), col = columns(data);
+  Tensor mask = Tensor::empty(data.values().shape(), data.values().dtype(), data.values().device());
   with_type(mask, [&](auto zero) {
     using T = decltype(zero);
-    T* m = mask.mutable_data<T>();
-    for_each_row(data, [&](std::int64_t i, std::int64_t begin, std::int64_t end) {
-      if (col == nullptr) m[begin + i] = T{0};
-      for (std::int64_t e = begin; e < end && col != nullptr; ++e) {
-        if (col[e] == i) m[e] = T{0};
-      }
-    });
+    kernels::off_diagonal<T>(current_exec(mask.device()), all<std::int64_t>(offset), all<std::int32_t>(col),
+                             all<T>(mask));
   });
   return data.with_values(data.values() * mask);
 }

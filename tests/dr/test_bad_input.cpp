@@ -4,6 +4,7 @@
 #include <flatland/models/classifier.h>
 #include <flatland/models/fully_connected_embedder.h>
 
+#include "tests/support/devices.h"
 #include "tests/support/tensors.h"
 
 #include <cmath>
@@ -58,13 +59,17 @@ Dataset with_target(std::int64_t n) {
 
 }  // namespace
 
-TEST_CASE("NaN or infinity in the data: first row, column and number") {
+TEST_CASE("NaN or infinity in the data: first row, column and number, on every device") {
   Tensor x = random_tensor({30, 4}, 1);
   x.mutable_data<float>()[5 * 4 + 3] = std::nanf("");
   x.mutable_data<float>()[9 * 4] = std::numeric_limits<float>::infinity();
-  const std::string message = tsne_error(x, 3);
-  CHECK(contains(message, "2 values"));
-  CHECK(contains(message, "row 5, column 3"));
+  for (const Device device : devices()) {
+    const std::string message = tsne_error(x.to(device), 3);
+    CHECK(contains(message, "2 values"));
+    CHECK(contains(message, "row 5, column 3 (nan"));
+    const std::string of_list = error_of([&] { check_finite("list", reshape(x, {120}).to(device)); });
+    CHECK(contains(of_list, "row 23, column 0 (nan"));
+  }
 }
 
 TEST_CASE("values too large for the model's type") {

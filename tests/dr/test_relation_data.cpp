@@ -2,6 +2,7 @@
 #include <flatland/dr/relation_data.h>
 #include <flatland/engine/ops.h>
 
+#include "tests/support/devices.h"
 #include "tests/support/tensors.h"
 
 using namespace flatland;
@@ -53,24 +54,26 @@ TEST_CASE("wrong shapes, types and indices are refused") {
                    RelationData(NeighborRelations{reshape(int32s({1, 2}), {2, 1}), Tensor::ones({2, 1})});
                  }),
                  "points to item 2"));
-  CHECK(contains(error_of([] {
-                   RelationData(SparseRelations{int64s({0, 1, 1}), int32s({2}), Tensor::ones({1})});
-                 }),
-                 "points to item 2"));
-  CHECK(contains(error_of([] {
-                   RelationData(SparseRelations{int64s({0, 2, 2}), int32s({1, 0}), Tensor::ones({2})});
-                 }),
-                 "do not ascend"));
-  CHECK(contains(error_of([] {
-                   RelationData(SparseRelations{int64s({0, 1, 3}), int32s({1, 0}), Tensor::ones({2})});
-                 }),
-                 "row offsets"));
-  CHECK(contains(error_of([] {
-                   RelationData(SparseRelations{int64s({0, 5, 2}), int32s({1, 0}), Tensor::ones({2})});
-                 }),
-                 "row offset"));
   CHECK(contains(error_of([] { RelationData(FlatRelations{Tensor::ones({2, 2})}); }), "vector"));
   CHECK(contains(error_of([] { triangle().with_values(Tensor::ones({3})); }), "shape"));
+}
+
+TEST_CASE("wrong sparse rows are refused on every device") {
+  for (const Device device : devices()) {
+    const auto error = [&](std::vector<std::int64_t> offset, std::vector<std::int32_t> col) {
+      const std::int64_t entries = std::ssize(col);
+      return error_of([&] {
+        RelationData(SparseRelations{int64s(offset).to(device), int32s(col).to(device),
+                                     Tensor::ones({entries}, Dtype::float32, device)});
+      });
+    };
+    CHECK(error({0, 2, 3}, {0, 1, 1}).empty());
+    CHECK(contains(error({0, 1, 1}, {2}), "entry 0 points to item 2"));
+    CHECK(contains(error({0, 1, 2}, {1, -1}), "entry 1 points to item -1"));
+    CHECK(contains(error({0, 2, 2}, {1, 0}), "the columns of row 0 do not ascend"));
+    CHECK(contains(error({0, 1, 3}, {1, 0}), "row offsets run from 0 to 3"));
+    CHECK(contains(error({0, 5, 2}, {1, 0}), "row offset 1 is 5"));
+  }
 }
 
 TEST_CASE("all forms of a symmetric relation convert into each other") {

@@ -1,7 +1,10 @@
 #include <doctest/doctest.h>
+#include <flatland/dr/parametric_dr.h>
 #include <flatland/dr/relations.h>
 #include <flatland/engine/ops.h>
+#include <flatland/models/fully_connected_embedder.h>
 
+#include "tests/support/devices.h"
 #include "tests/support/golden.h"
 #include "tests/support/tensors.h"
 
@@ -24,30 +27,89 @@ std::int64_t neighbors(const NeighborBasedPDist& relation, std::int64_t items,
 
 }  // namespace
 
-TEST_CASE("the whole chain from data to probabilities equals the golden values") {
+TEST_CASE("the whole chain from data to probabilities equals the golden values on every device") {
   const Relation relation =
       NeighborBasedPDist{.transforms = {PerplexityBasedRescale{.perplexity = 10}, Symmetrize{}, Normalize{}}};
-  const Tensor x = golden("neighbors/X");
-  const RelationData p = relation(x);
-  const auto* rows = p.get_if<SparseRelations>();
-  REQUIRE(rows != nullptr);
-  CHECK(rows->col.to_vector<int>() == golden("neighbors/perp_norm_indices").to_vector<int>());
-  check_close(rows->values, golden("neighbors/perp_norm_data"), 1e-8);
-  // In float32 the same, to rounding.
-  const RelationData single = relation(x.to(Dtype::float32));
-  CHECK(single.get_if<SparseRelations>()->col.to_vector<int>() == rows->col.to_vector<int>());
-  check_close(single.values(), golden("neighbors/perp_norm_data"), 1e-4);
+  for (const Device device : devices()) {
+    const Tensor x = golden("neighbors/X").to(device);
+    const RelationData p = relation(x);
+    const auto* rows = p.get_if<SparseRelations>();
+    REQUIRE(rows != nullptr);
+    CHECK(rows->values.device() == device);
+    CHECK(rows->col.to_vector<int>() == golden("neighbors/perp_norm_indices").to_vector<int>());
+    check_close(rows->values, golden("neighbors/perp_norm_data"), 1e-8);
+    // In float32 the same, to rounding.
+    const RelationData single = relation(x.to(Dtype::float32));
+    CHECK(single.get_if<SparseRelations>()->col.to_vector<int>() == rows->col.to_vector<int>());
+    check_close(single.values(), golden("neighbors/perp_norm_data"), 1e-4);
+  }
 }
 
-TEST_CASE("neighbours are exact, without self") {
+TEST_CASE("neighbours are exact, without self, on every device") {
   const Tensor index = golden("neighbors/knn_idx"), dist = golden("neighbors/knn_dist");
-  const RelationData found = NeighborBasedPDist{.n_neighbors = 30}(golden("neighbors/X"), {});
-  const auto* form = found.get_if<NeighborRelations>();
-  REQUIRE(form != nullptr);
-  for (std::int64_t i = 0; i < 64; ++i) {
-    for (std::int64_t j = 0; j < 30; ++j) {
-      CHECK(form->index.at(i, j) == index.at(i, j + 1));
-      CHECK(form->values.at(i, j) == doctest::Approx(dist.at(i, j + 1)).epsilon(1e-14));
+  for (const Device device : devices()) {
+    const RelationData found =
+        NeighborBasedPDist{.n_neighbors = 30}(golden("neighbors/X").to(device), {}).to(Device::cpu);
+    const auto* form = found.get_if<NeighborRelations>();
+    REQUIRE(form != nullptr);
+    for (std::int64_t i = 0; i < 64; ++i) {
+      for (std::int64_t j = 0; j < 30; ++j) {
+        CHECK(form->index.at(i, j) == index.at(i, j + 1));
+        CHECK(form->values.at(i, j) == doctest::Approx(dist.at(i, j + 1)).epsilon(1e-14));
+      }
+    }
+  }
+}
+
+// What a routine computes from its data; on the device where its transforms allow that, else on the CPU.
+TEST_CASE("a routine's global relations are the same on every device") {
+  const Transform mine = [](const RelationData& data) {
+    CHECK(data.values().device() == Device::cpu);  // a user's function may look at values
+    return data.with_values(data.values() * 2.0);
+  };
+  const RelationMap relations{
+      {"tsne", NeighborBasedPDist{.transforms = {PerplexityBasedRescale{.perplexity = 8}, Symmetrize{},
+                                                 Normalize{}}}},
+      {"umap", NeighborBasedPDist{.transforms = {ConnectivityBasedRescale{.n_neighbors = 12},
+                                                 Symmetrize{.subtract_product = true}}}},
+      {"rows",
+       NeighborBasedPDist{
+           .n_neighbors = 9, .metric = metric::manhattan, .transforms = {ZeroDiagonal{}, NormalizeRows{}}}},
+      {"near", NeighborBasedPDist{.n_neighbors = 5}},
+      {"mine", NeighborBasedPDist{.n_neighbors = 5, .transforms = {mine}}},
+      {"all", PDist{.transforms = {StudentT{}, Normalize{}}}}};
+  const Tensor x = clouds(211, 9, 5, 1);
+  const auto computed = [&](Device device, Dtype dtype) {
+    const ModelHandle model = FullyConnectedEmbedder({.in_dim = 9});
+    model->to(dtype);
+    ParametricDR dr({.model = model, .global_relations = relations, .device = device});
+    dr.prepare(x);
+    RelationDataMap all = dr.global_relation_data();
+    for (auto& [key, data] : all) {
+      CHECK(data.values().device() == device);
+      data = data.to(Device::cpu);
+    }
+    return all;
+  };
+  for (const Dtype dtype : {Dtype::float32, Dtype::float64}) {
+    const RelationDataMap want = computed(Device::cpu, dtype);
+    for (const Device device : devices()) {
+      const RelationDataMap got = computed(device, dtype);
+      REQUIRE(got.size() == want.size());
+      for (std::size_t r = 0; r < want.size(); ++r) {
+        INFO(want[r].first, " of ", std::string(name(dtype)), " on ", std::string(name(device)));
+        const RelationData &g = got[r].second, &w = want[r].second;
+        REQUIRE(g.form_name() == w.form_name());
+        CHECK(g.symmetric() == w.symmetric());
+        if (const auto* rows = w.get_if<SparseRelations>()) {
+          CHECK(same_bits(g.get_if<SparseRelations>()->row_offset, rows->row_offset));
+          CHECK(same_bits(g.get_if<SparseRelations>()->col, rows->col));
+        }
+        if (const auto* near = w.get_if<NeighborRelations>())
+          CHECK(same_bits(g.get_if<NeighborRelations>()->index, near->index));
+        // The search for the weights ends where its sums in T say so.
+        check_close(g.values(), w.values(), dtype == Dtype::float32 ? 2e-5 : 1e-11, 1e-9);
+      }
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <flatland/dr/transforms.h>
 #include <flatland/engine/ops.h>
 
+#include "tests/support/devices.h"
 #include "tests/support/golden.h"
 #include "tests/support/tensors.h"
 
@@ -48,39 +49,46 @@ void check_rows(const RelationData& data, const std::string& group, double toler
 
 }  // namespace
 
-TEST_CASE("perplexity, symmetrize and normalize equal the golden values") {
-  const RelationData p = PerplexityBasedRescale{.perplexity = 10}(golden_neighbors(), {});
-  check_close(p.values(), golden("neighbors/perp_p"), 1e-9, 1e-9);
-  CHECK(!p.symmetric());
-  const RelationData s = Symmetrize{}(p);
-  CHECK(s.symmetric());
-  check_rows(s, "neighbors/perp_sym", 1e-8);
-  const RelationData n = Normalize{}(s);
-  CHECK(n.symmetric());
-  check_rows(n, "neighbors/perp_norm", 1e-8);
-  check_close(n.sub(golden("neighbors/sub_idx").to(Dtype::int64)), golden("neighbors/sub_block"), 1e-8);
-  check_close(n.sub(golden("neighbors/sub_idx").to(Dtype::int64), true),
-              golden("neighbors/sub_block_normalised"), 1e-8);
+TEST_CASE("perplexity, symmetrize and normalize equal the golden values on every device") {
+  for (const Device device : devices()) {
+    const RelationData p = PerplexityBasedRescale{.perplexity = 10}(golden_neighbors().to(device), {});
+    check_close(p.values(), golden("neighbors/perp_p"), 1e-9, 1e-9);
+    CHECK(!p.symmetric());
+    const RelationData s = Symmetrize{}(p);
+    CHECK(s.symmetric());
+    check_rows(s, "neighbors/perp_sym", 1e-8);
+    const RelationData n = Normalize{}(s);
+    CHECK(n.symmetric());
+    check_rows(n, "neighbors/perp_norm", 1e-8);
+    const Tensor index = golden("neighbors/sub_idx").to(Dtype::int64).to(device);
+    check_close(n.sub(index), golden("neighbors/sub_block"), 1e-8);
+    check_close(n.sub(index, true), golden("neighbors/sub_block_normalised"), 1e-8);
+  }
 }
 
-TEST_CASE("connectivity and the fuzzy union equal the golden values") {
-  const RelationData w = ConnectivityBasedRescale{.n_neighbors = 30}(golden_neighbors(), {});
-  check_close(w.values(), golden("neighbors/conn_w"), 1e-8, 1e-9);
-  check_rows(Symmetrize{.subtract_product = true}(w), "neighbors/conn_sym", 1e-8);
+TEST_CASE("connectivity and the fuzzy union equal the golden values on every device") {
+  for (const Device device : devices()) {
+    const RelationData w = ConnectivityBasedRescale{.n_neighbors = 30}(golden_neighbors().to(device), {});
+    check_close(w.values(), golden("neighbors/conn_w"), 1e-8, 1e-9);
+    check_rows(Symmetrize{.subtract_product = true}(w), "neighbors/conn_sym", 1e-8);
+  }
 }
 
-TEST_CASE("normalize and its rows equal the golden values") {
+TEST_CASE("normalize and its rows equal the golden values on every device") {
+  for (const Device device : devices()) {
+    const RelationData triangle = TriangularRelations{golden("normalize/tri_in").to(device), 9};
+    check_close(Normalize{}(triangle).values(), golden("normalize/tri_out"), 1e-14);
+    const RelationData square = SquareRelations{golden("normalize/square_in").to(device)};
+    check_close(Normalize{}(square).values(), golden("normalize/square_out"), 1e-14);
+    check_close(NormalizeRows{}(square).values(), golden("normalize/square_rows"), 1e-14);
+    // perp_p scaled row by row, and back.
+    const Tensor scale = reshape(Tensor::arange(64).to(Dtype::float64) + 1, {64, 1}).to(device);
+    const RelationData p = PerplexityBasedRescale{.perplexity = 10}(golden_neighbors().to(device), {});
+    check_close(NormalizeRows{}(p.with_values(p.values() * scale)).values(), golden("neighbors/rows_p"), 1e-8,
+                1e-9);
+  }
   const RelationData triangle = TriangularRelations{golden("normalize/tri_in"), 9};
-  check_close(Normalize{}(triangle).values(), golden("normalize/tri_out"), 1e-14);
   check_close(triangle.to_square().values(), golden("normalize/tri_square"), 1e-15);
-  const RelationData square = SquareRelations{golden("normalize/square_in")};
-  check_close(Normalize{}(square).values(), golden("normalize/square_out"), 1e-14);
-  check_close(NormalizeRows{}(square).values(), golden("normalize/square_rows"), 1e-14);
-  // perp_p scaled row by row, and back.
-  const Tensor scale = reshape(Tensor::arange(64).to(Dtype::float64) + 1, {64, 1});
-  const RelationData p = PerplexityBasedRescale{.perplexity = 10}(golden_neighbors(), {});
-  check_close(NormalizeRows{}(p.with_values(p.values() * scale)).values(), golden("neighbors/rows_p"), 1e-8,
-              1e-9);
 }
 
 TEST_CASE("a normalized relation sums to 1, differentiably") {
@@ -93,37 +101,48 @@ TEST_CASE("a normalized relation sums to 1, differentiably") {
   CHECK(std::abs(sum(x.grad() * x.detach()).item()) < 1e-14);
 }
 
-TEST_CASE("zeros stay finite") {
-  const RelationData zeros = SquareRelations{Tensor::zeros({3, 3})};
-  for (const RelationData& r : {Normalize{}(zeros), NormalizeRows{}(zeros), Symmetrize{}(zeros)}) {
-    CHECK(max_value(abs(r.values())) == 0);
+TEST_CASE("zeros stay finite on every device") {
+  for (const Device device : devices()) {
+    const RelationData zeros = SquareRelations{Tensor::zeros({3, 3}, Dtype::float32, device)};
+    for (const RelationData& r : {Normalize{}(zeros), NormalizeRows{}(zeros), Symmetrize{}(zeros)}) {
+      CHECK(max_value(abs(r.values())) == 0);
+    }
+    const Tensor index = Tensor::arange(2).to(device);
+    CHECK(max_value(abs(zeros.sub(index, true))) == 0);
+    CHECK(Normalize{}(RelationData(TriangularRelations{Tensor::zeros({0}), 1}).to(device)).values().numel() ==
+          0);
   }
-  CHECK(Normalize{}(RelationData(TriangularRelations{Tensor::zeros({0}), 1})).values().numel() == 0);
 }
 
-TEST_CASE("symmetrize makes every form equal to its transpose") {
+TEST_CASE("symmetrize makes every form equal to its transpose on every device") {
   const Tensor m = random_tensor({6, 6}, 5, Dtype::float64);
-  for (const bool product : {false, true}) {
-    const Tensor expected = product ? m + transpose(m) - m * transpose(m) : (m + transpose(m)) / 2.0;
-    const Symmetrize symmetrize{.subtract_product = product};
-    check_close(symmetrize(RelationData(SquareRelations{m})).values(), expected, 1e-15);
-    check_close(symmetrize(RelationData(SquareRelations{m}).to_sparse()).to_square().values(), expected,
-                1e-15);
-    CHECK(symmetrize(RelationData(SquareRelations{m})).symmetric());
+  for (const Device device : devices()) {
+    for (const bool product : {false, true}) {
+      const Tensor expected = product ? m + transpose(m) - m * transpose(m) : (m + transpose(m)) / 2.0;
+      const Symmetrize symmetrize{.subtract_product = product};
+      const RelationData square = SquareRelations{m.to(device)};
+      check_close(symmetrize(square).values(), expected, 1e-15);
+      check_close(symmetrize(square.to_sparse()).to_square().values(), expected, 1e-15);
+      CHECK(symmetrize(square).symmetric());
+      CHECK(symmetrize(square.to_sparse()).values().device() == device);
+    }
+    const RelationData triangle =
+        RelationData(TriangularRelations{Tensor::from({0.5, 0.25, 1.0}), 3}).to(device);
+    CHECK(Symmetrize{}(triangle).values().to_vector<double>() == std::vector<double>{0.5, 0.25, 1});
+    CHECK(Symmetrize{.subtract_product = true}(triangle).values().to_vector<double>() ==
+          std::vector<double>{0.75, 0.4375, 1});
   }
-  const RelationData triangle = TriangularRelations{Tensor::from({0.5, 0.25, 1.0}), 3};
-  CHECK(Symmetrize{}(triangle).values().to_vector<double>() == std::vector<double>{0.5, 0.25, 1});
-  CHECK(Symmetrize{.subtract_product = true}(triangle).values().to_vector<double>() ==
-        std::vector<double>{0.75, 0.4375, 1});
 }
 
-TEST_CASE("the diagonal can be cleared in every form") {
+TEST_CASE("the diagonal can be cleared in every form on every device") {
   const Tensor m = random_tensor({4, 4}, 6, Dtype::float64) + 1.0;
-  const RelationData square = SquareRelations{m};
-  for (const RelationData& form : {square, square.to_sparse()}) {
-    const Tensor cleared = ZeroDiagonal{}(form).to_square().values();
-    for (std::int64_t i = 0; i < 4; ++i) {
-      for (std::int64_t j = 0; j < 4; ++j) CHECK(cleared.at(i, j) == (i == j ? 0 : m.at(i, j)));
+  for (const Device device : devices()) {
+    const RelationData square = RelationData(SquareRelations{m}).to(device);
+    for (const RelationData& form : {square, square.to_sparse()}) {
+      const Tensor cleared = ZeroDiagonal{}(form).to_square().values().to(Device::cpu);
+      for (std::int64_t i = 0; i < 4; ++i) {
+        for (std::int64_t j = 0; j < 4; ++j) CHECK(cleared.at(i, j) == (i == j ? 0 : m.at(i, j)));
+      }
     }
   }
 }
