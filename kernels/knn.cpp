@@ -1,10 +1,12 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/knn.h>
+#include <flatland/kernels/knn_cuda.h>
 #include <flatland/kernels/knn_select_simd.h>
 #include <flatland/kernels/knn_simd.h>
 #include <flatland/kernels/knn_tiles_simd.h>
 #include <flatland/kernels/matmul_simd.h>
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,28 +17,12 @@ namespace flatland::kernels {
 
 namespace {
 
-// One search: for each row of `query` its k nearest of `base`. With `self`, both are one set and no row is
-// its own neighbour.
 template <class T>
-struct Search {
-  DistanceForm form;
-  KeyRows<T> query;
-  KeyRows<T> base;
-  bool self;
-  std::int64_t k;
-  MatView<std::int32_t> index;
-  MatView<T> dist;
-};
-
-template <class T>
-void write_row(const Search<T>& search, std::int64_t row, const Neighbor* sorted) {
+void write_row(const KnnSearch<T>& search, std::int64_t row, const Neighbor* sorted) {
   for (std::int64_t j = 0; j < search.k; ++j) {
     const double key = sorted[j].key;
     search.index(row, j) = sorted[j].index;
-    const Finish finish = search.form.finish;
-    search.dist(row, j) = static_cast<T>(finish == Finish::root   ? std::sqrt(key)
-                                         : finish == Finish::half ? key / 2
-                                                                  : key);
+    search.dist(row, j) = static_cast<T>(distance_of_key(search.form.finish, key));
   }
 }
 
@@ -53,7 +39,7 @@ KeyRow key_row(const KeyRows<T>& rows, std::int64_t i, double* values) {
 
 // The rows row(0), ..., row(n - 1) by exact keys to all of base.
 template <class T, class RowAt>
-void search_all(const Exec& exec, const Search<T>& search, std::int64_t n, RowAt row_at) {
+void search_all(const Exec& exec, const KnnSearch<T>& search, std::int64_t n, RowAt row_at) {
   constexpr std::int64_t chunk = 64;
   const std::int64_t items = search.base.x.rows;
   const std::int64_t size = key_row_size(search.base.x.cols);
@@ -115,8 +101,8 @@ class CandidateStore {
             .own_norm = own_norm,
             .other_norm = other_norm.data(),
             .largest_norm = *std::max_element(other_norm.begin(), other_norm.end()),
-            .slack = static_cast<float>(2 * scale.bound / (1 - scale.bound)),
-            .slack_absolute = static_cast<float>(2 * scale.absolute),
+            .slack = scale.slack(),
+            .slack_absolute = scale.slack_absolute(),
             .capacity = capacity_,
             .k = k_};
   }
@@ -237,7 +223,7 @@ bool triangle_pays(std::int64_t n, std::int64_t d, std::int64_t k) {
 
 // Orders the candidates of each row by their exact keys. Rows that gave up are left to search_all.
 template <Isa I, class T>
-void rank_candidates(const Exec& exec, const Search<T>& search, const Candidates& candidates) {
+void rank_candidates(const Exec& exec, const KnnSearch<T>& search, const Candidates& candidates) {
   constexpr std::int64_t block = 16;
   const std::int64_t n = search.query.x.rows;
   const std::int64_t size = key_row_size(search.base.x.cols);
@@ -262,10 +248,10 @@ void rank_candidates(const Exec& exec, const Search<T>& search, const Candidates
 }
 
 template <class T>
-void search_by_tiles(const Exec& exec, const Search<T>& search) {
+void search_by_tiles(const Exec& exec, const KnnSearch<T>& search) {
   const std::int64_t n = search.query.x.rows;
   const std::int64_t items = search.base.x.rows;
-  const std::int64_t d = tile_columns<T>(search.base);
+  const std::int64_t d = search.base.columns();
   const auto all_rows = [](std::int64_t i) { return i; };
   const ScratchArray<double> shift(exec, d);
   const TileScale scale = tile_scale<T>(exec, search.base, search.query, shift.span());
@@ -299,16 +285,17 @@ void search_by_tiles(const Exec& exec, const Search<T>& search) {
 }
 
 template <class T>
-void run(const Exec& exec, Search<T> search) {
+void run(const Exec& exec, KnnSearch<T> search) {
   const std::int64_t n = search.query.x.rows;
   if (search.k == 0 || n == 0) return;
+  FLATLAND_ON_CUDA(exec) return cuda::knn<T>(exec, search);
   const std::int64_t unit_count = search.form.unit_rows ? search.base.x.rows + (search.self ? 0 : n) : 0;
   const ScratchArray<UnitRow> units(exec, unit_count);
   const auto fill = [&](KeyRows<T>& rows, UnitRow* out) {
     rows.units = out;
     parallel_for(exec, ceil_div(rows.x.rows, 64), [&](std::int64_t block, int) {
       for (std::int64_t i = block * 64; i < std::min(rows.x.rows, (block + 1) * 64); ++i)
-        out[i] = unit_row<T>(search.form, rows.x.row(i), rows.x.cols);
+        out[i] = unit_row(search.form, rows.x.row(i), rows.x.cols);
     });
   };
   if (search.form.unit_rows) {
@@ -316,9 +303,7 @@ void run(const Exec& exec, Search<T> search) {
     search.query.units = units.data();
     if (!search.self) fill(search.query, units.data() + search.base.x.rows);
   }
-  // Tiles pay where few of the items become candidates.
-  const bool tiles = search.form.term == Term::squares && search.base.x.rows > 3 * search.k + 128;
-  if (tiles) return search_by_tiles<T>(exec, search);
+  if (search.tiles_pay()) return search_by_tiles<T>(exec, search);
   search_all<T>(exec, search, n, [](std::int64_t i) { return i; });
 }
 

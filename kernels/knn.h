@@ -14,9 +14,9 @@ namespace flatland::kernels {
 //   x (N, D), 0 <= k < N < 2^31   index, dist (N, k)
 // Distances are those of the float64 sums of squared differences (or of the metric's own sum), rounded to T
 // at the end; order and ties are decided before rounding. So every backend and every tiling gives the same
-// result. Cost: N^2 D flop by matrix product tiles over the upper triangle (euclidean, sqeuclidean, cosine,
-// correlation; candidates within the rounding error bound of the tile are re-ranked exactly), 3 N^2 D / 2 for
-// the others. Memory: O(N k).
+// result (minkowski with a general p: up to how pow rounds). Cost: N^2 D flop by matrix product tiles over
+// the upper triangle (euclidean, sqeuclidean, cosine, correlation; candidates within the rounding error bound
+// of the tile are re-ranked exactly), 3 N^2 D / 2 for the others. Memory: O(N k).
 template <class T>
 void knn(const Exec& exec, Metric metric, In<T> x, std::int64_t k, MatView<std::int32_t> index,
          MatView<T> dist);

@@ -1,5 +1,4 @@
 #include <flatland/kernels/knn_simd.h>
-#include <flatland/kernels/pairwise_formulas.h>
 
 namespace flatland::kernels {
 
@@ -65,28 +64,11 @@ FLATLAND_HD Eight<I> last_key_values(const KeySource<T>& y, std::int64_t k, std:
   return result;
 }
 
-template <Term term, class V>
-FLATLAND_HD V add_key_term(V sum, V d) {
-  if constexpr (term == Term::squares) return sum + d * d;
-  return add_term<term>(sum, d);
-}
-
 template <Isa I, Term term>
 FLATLAND_HD double combine(const Eight<I>& sums) {
   double lane[k_key_lanes];
   FLATLAND_UNROLL for (int v = 0; v < k_parts<I>; ++v) store<I>(lane + v * lanes<double, I>, sums.part[v]);
-  for (int width = k_key_lanes / 2; width > 0; width /= 2)
-    for (int l = 0; l < width; ++l) {
-      if constexpr (term == Term::maximum)
-        lane[l] = lane[l] > lane[l + width] ? lane[l] : lane[l + width];
-      else
-        lane[l] += lane[l + width];
-    }
-  return lane[0];
-}
-
-FLATLAND_HD double ordered_key(double key) {
-  return key < __builtin_inf() ? key : __builtin_inf();
+  return combined_key<term>(lane);
 }
 
 // Adds eight coordinates, k and following, of R rows less S rows.
@@ -138,13 +120,9 @@ FLATLAND_HD void key_block(const KeyRow* rows, const KeyRows<T>& y, const std::i
 }
 
 template <Isa I, class T>
-double power_key(double p, const double* x, const KeyRows<T>& y, std::int64_t j) {
-  double largest = 0;
-  for (std::int64_t k = 0; k < y.x.cols; ++k) largest = max(abs(x[k] - y.value(j, k)), largest);
-  if (largest == 0) return 0;
-  double sum = 0;
-  for (std::int64_t k = 0; k < y.x.cols; ++k) sum += __builtin_pow(abs(x[k] - y.value(j, k)) / largest, p);
-  return ordered_key(largest * __builtin_pow(sum, 1 / p));
+FLATLAND_HD double power_key(double p, const double* x, const KeyRows<T>& y, std::int64_t j) {
+  return kernels::power_key(
+      p, y.x.cols, [=](std::int64_t k) { return x[k]; }, [&](std::int64_t k) { return y.value(j, k); });
 }
 
 template <Isa I, class T, Term term, bool unit = false>
@@ -173,15 +151,6 @@ FLATLAND_HD void range_keys(const KeyRow* rows, const KeyRows<T>& y, std::int64_
 }
 
 // --- candidates ---------------------------------------------------------------------------------------
-
-// Integers in the order of the floats, and back.
-FLATLAND_HD std::int32_t to_ordered(float x) {
-  const std::int32_t bits = to_bits(x);
-  return bits >= 0 ? bits : bits ^ 0x7fffffff;
-}
-FLATLAND_HD float from_ordered(std::int32_t x) {
-  return from_bits<float>(x >= 0 ? x : x ^ 0x7fffffff);
-}
 
 template <Isa I>
 FLATLAND_HD std::int64_t count_at_most(const float* values, std::int64_t n, float limit) {
@@ -367,20 +336,17 @@ void tighten(const Candidates& c, std::int64_t row, bool may_give_up) {
     index[i] = 0;
   }
   const float limit = select_limit<I>(lower, padded, c.k, (c.capacity - c.k) / 16);
-  // At least k items have their true distance below the largest upper bound among those within the limit;
-  // whatever has its lower bound above that is none of the k nearest. The largest norm of all items often
-  // does.
-  const auto upper_bound = [&](float norm) {
-    return limit + (c.slack * (c.own_norm[row] + norm) + c.slack_absolute);
+  const auto bound_for = [&](float norm) {
+    return upper_bound(limit, c.slack, c.slack_absolute, c.own_norm[row], norm);
   };
-  float upper = upper_bound(c.largest_norm);
+  float upper = bound_for(c.largest_norm);  // often does
   if (count_at_most<I>(lower, padded, upper) > c.k + (c.capacity - c.k) / 8) {
     float largest = 0;
     for (std::int64_t i = 0; i < n; ++i) {
       const float norm = c.other_norm[index[i]];
       largest = lower[i] <= limit && norm > largest ? norm : largest;
     }
-    upper = upper_bound(largest);
+    upper = bound_for(largest);
   }
   const std::int64_t kept = keep_at_most<I>(lower, index, padded, upper);
   const bool gives_up = may_give_up && kept > c.capacity - (c.capacity - c.k) / 8;

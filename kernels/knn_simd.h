@@ -1,35 +1,13 @@
 // Serial building blocks of knn.cpp, one instantiation a level.
-//
-// Exact keys. The order of neighbours is that of a float64 sum a pair, defined so that any backend can
-// reproduce it bit by bit: with d[k] the float64 difference of coordinate k (for cosine and correlation of
-// the unit rows of unit_rows_simd.h), partial sum l = 0, ..., 7 adds the terms of k = l, l + 8, ... from 0 in
-// ascending order; a square is rounded before it is added (no fma); the partial sums are combined as l + (l +
-// 4), then l + (l + 2), then l + (l + 1); the squared difference of the unit rows' last column comes last.
-// Maxima need no order. Powers are the distance of pairwise.h in float64. NaN counts as infinity.
 #pragma once
 
-#include <flatland/kernels/distance_form.h>
+#include <flatland/kernels/knn_formulas.h>
 #include <flatland/kernels/simd.h>
-#include <flatland/kernels/unit_rows_simd.h>
-#include <flatland/kernels/view.h>
 
 #include <cstdint>
 
 namespace flatland::kernels {
 
-inline constexpr std::int64_t k_key_lanes = 8;
-
-// Rows as the exact keys see them; `units` stands for DistanceForm::unit_rows, else null.
-template <class T>
-struct KeyRows {
-  In<T> x;
-  const UnitRow* units = nullptr;
-
-  FLATLAND_HD double value(std::int64_t i, std::int64_t k) const {
-    const double v = static_cast<double>(x(i, k));
-    return units != nullptr ? (v - units[i].shift) * units[i].scale : v;
-  }
-};
 // Values that a row takes as float64, zeros past its end: all partial sums have the same length.
 constexpr std::int64_t key_row_size(std::int64_t d) {
   return (d + k_key_lanes - 1) / k_key_lanes * k_key_lanes;

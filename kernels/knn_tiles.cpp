@@ -27,11 +27,11 @@ void for_values(const KeyRows<T>& rows, std::int64_t i, F f) {
 template <class T>
 void mean_of_rows(const KeyRows<T>& rows, std::span<double> mean) {
   const std::int64_t n = std::min<std::int64_t>(rows.x.rows, 1024);
+  const double share = 1 / static_cast<double>(n);  // before the sum, which might overflow
   std::fill(mean.begin(), mean.end(), 0.);
   for (std::int64_t s = 0; s < n; ++s)
     for_values<T>(rows, s * rows.x.rows / n,
-                  [&](std::int64_t k, double v) { mean[static_cast<std::size_t>(k)] += v; });
-  for (double& m : mean) m /= static_cast<double>(n);
+                  [&](std::int64_t k, double v) { mean[static_cast<std::size_t>(k)] += v * share; });
 }
 
 // Infinity where a value is not finite.
@@ -62,14 +62,8 @@ TileScale tile_scale(const Exec& exec, const KeyRows<T>& base, const KeyRows<T>&
   mean_of_rows<T>(base, shift);
   double largest = largest_difference<T>(exec, base, shift);
   if (other.x.data != base.x.data) largest = std::max(largest, largest_difference<T>(exec, other, shift));
-  const double d = static_cast<double>(shift.size());
-  TileScale scale;
+  TileScale scale = tile_scale(largest, std::ssize(shift));
   scale.shift = shift;
-  scale.bound = 1.1 * (d + 32) * 0x1p-24;
-  scale.absolute = (d + 32) * 0x1p-100;
-  const int exponent = largest > 0 ? std::ilogb(largest) : 0;
-  scale.usable = std::isfinite(largest) && std::abs(exponent) < 1000 && scale.bound < 0.1;
-  scale.factor = scale.usable ? std::ldexp(1., -exponent) : 0;
   return scale;
 }
 

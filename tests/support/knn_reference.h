@@ -12,7 +12,7 @@
 
 namespace flatland::test {
 
-// Eight partial sums over columns k, k + 8, ..., combined by halves.
+// Eight partial sums over columns k, k + 8, ..., combined by halves. NaN counts as infinity.
 inline double reference_key(Metric metric, const std::vector<double>& x, const std::vector<double>& y) {
   double lane[8] = {};
   for (std::size_t k = 0; k < x.size(); ++k) {
@@ -29,7 +29,7 @@ inline double reference_key(Metric metric, const std::vector<double>& x, const s
     for (int l = 0; l < width; ++l)
       lane[l] = metric.kind == MetricKind::chebyshev ? std::max(lane[l], lane[l + width])
                                                      : lane[l] + lane[l + width];
-  return lane[0];
+  return lane[0] < INFINITY ? lane[0] : INFINITY;
 }
 
 template <class T>
