@@ -26,15 +26,6 @@ void write_row(const KnnSearch<T>& search, std::int64_t row, const Neighbor* sor
   }
 }
 
-// Row i of the query as float64.
-template <class T>
-KeyRow key_row(const KeyRows<T>& rows, std::int64_t i, double* values) {
-  const std::int64_t d = rows.x.cols;
-  for (std::int64_t k = 0; k < d; ++k) values[k] = rows.value(i, k);
-  std::fill(values + d, values + key_row_size(d), 0.);
-  return {values, rows.units != nullptr ? rows.units[i].zero() : 0};
-}
-
 // --- all distances ------------------------------------------------------------------------------------
 
 // The rows row(0), ..., row(n - 1) by exact keys to all of base.

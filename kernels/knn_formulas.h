@@ -5,8 +5,8 @@
 // the unit rows of unit_rows_formulas.h), partial sum l = 0, ..., 7 adds the terms of k = l, l + 8, ... from
 // 0 in ascending order; a square is rounded before it is added (no fma); the partial sums are combined as l +
 // (l + 4), then l + (l + 2), then l + (l + 1); the squared difference of the unit rows' last column comes
-// last. Maxima need no order. Powers are the distance of pairwise.h in float64; how pow rounds is the
-// platform's. NaN counts as infinity.
+// last. Maxima need no order and pass over NaN. Powers are the distance of pairwise.h in float64; how pow
+// rounds is the platform's. NaN counts as infinity.
 #pragma once
 
 #include <flatland/kernels/distance_form.h>
@@ -14,6 +14,7 @@
 #include <flatland/kernels/unit_rows_formulas.h>
 #include <flatland/kernels/view.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -133,7 +134,7 @@ struct TileScale {
   scale.bound = 1.1 * (4 * r + (d + 28) * u);
   scale.absolute = (d + 32) * 0x1p-100;
   scale.usable = std::isfinite(largest) && std::abs(exponent) < 1000 && scale.bound < 0.1;
-  scale.factor = scale.usable ? std::ldexp(1., -exponent) : 0;
+  scale.factor = std::ldexp(1., -std::clamp(exponent, -1000, 1000));
   return scale;
 }
 

@@ -77,27 +77,19 @@ __global__ void power_keys_kernel(double p, MatView<const T> query, RowList list
 
 constexpr int k_list_threads = 128;
 
-// A block a row, a partial sum a lane: eight lanes a candidate.
+// A block a row, eight lanes a candidate.
 template <class T>
 __global__ void __launch_bounds__(k_list_threads)
     candidate_keys_kernel(KeyRows<T> query, RowList list, KeyRows<T> base, Pools<float> from,
                           Candidate<double>* to) {
   constexpr int lanes = static_cast<int>(k_key_lanes);
-  const std::int64_t r = blockIdx.x, i = list[r], d = query.x.cols;
-  const int count = from.count[r], lane = static_cast<int>(threadIdx.x) % lanes;
-  // Whole warps stay in the loop; the groups of the last ones may repeat the last candidate.
+  const std::int64_t r = blockIdx.x, i = list[r];
+  const int count = from.count[r], thread = static_cast<int>(threadIdx.x);
   for (int first = 0; first < count; first += k_list_threads / lanes) {
-    const int at = std::min(first + static_cast<int>(threadIdx.x) / lanes, count - 1);
-    const std::int64_t j = from.row(r)[at].index;
-    double sum = 0;
-#pragma unroll 4
-    for (std::int64_t k = lane; k < d; k += lanes)
-      sum = add_key_term<Term::squares>(sum, query.value(i, k) - base.value(j, k));
-#pragma unroll
-    for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(k_all_lanes, sum, offset);
-    if (query.units != nullptr)
-      sum = add_key_term<Term::squares>(sum, query.units[i].zero() - base.units[j].zero());
-    if (lane == 0) to[r * from.capacity + at] = {ordered_key(sum), static_cast<std::int32_t>(j)};
+    const int at = first + thread / lanes;
+    const std::int32_t j = from.row(r)[at < count ? at : first].index;  // whole warps stay
+    const double key = key_of_pair(query, i, base, j);
+    if (at < count && thread % lanes == 0) to[r * from.capacity + at] = {key, j};
   }
 }
 

@@ -19,6 +19,13 @@ struct KeyRow {
   double zero;           // the unit row's last column
 };
 constexpr int k_key_group = 4;
+// Row i as float64.   values (key_row_size(D))
+template <class T>
+[[gnu::always_inline]] inline KeyRow key_row(const KeyRows<T>& rows, std::int64_t i, double* values) {
+  const std::int64_t d = rows.x.cols, size = key_row_size(d);
+  for (std::int64_t k = 0; k < size; ++k) values[k] = k < d ? rows.value(i, k) : 0;
+  return {values, rows.units != nullptr ? rows.units[i].zero() : 0};
+}
 
 // keys[j] = key of row and y[index[j],:]
 template <Isa I, class T>

@@ -72,6 +72,23 @@ template <class T>
 void keys_of_candidates(const Exec& exec, const KnnSearch<T>& search, const RowList& list,
                         const Pools<float>& from, Candidate<double>* to);
 
+// The key of squares of row i of query and row j of base, of whole warps: a pair for each eight lanes, a
+// partial sum a lane.
+template <class T>
+__device__ double key_of_pair(const KeyRows<T>& query, std::int64_t i, const KeyRows<T>& base,
+                              std::int64_t j) {
+  constexpr int lanes = static_cast<int>(k_key_lanes);
+  double sum = 0;
+#pragma unroll 4
+  for (std::int64_t k = threadIdx.x % lanes; k < query.x.cols; k += lanes)
+    sum = add_key_term<Term::squares>(sum, query.value(i, k) - base.value(j, k));
+#pragma unroll
+  for (int offset = lanes / 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(k_all_lanes, sum, offset);
+  if (query.units != nullptr)
+    sum = add_key_term<Term::squares>(sum, query.units[i].zero() - base.units[j].zero());
+  return ordered_key(sum);
+}
+
 // --- knn_select.cu
 
 void clear(const Exec& exec, const Pools<float>& pools, std::int64_t rows);

@@ -30,16 +30,6 @@ FLATLAND_HD void count_group(const float* product, const float* norm, std::int64
   }
 }
 
-template <Isa I, class T>
-FLATLAND_HD Vec<double, I> load_doubles(const T* p) {
-  if constexpr (sizeof(T) == sizeof(double)) {
-    return load<I>(p);
-  } else {
-    using Half = typename detail::VecType<float, vec_bytes<I> / 2>::unaligned;
-    return __builtin_convertvector(*reinterpret_cast<const Half*>(p), Vec<double, I>);
-  }
-}
-
 }  // namespace
 
 template <Isa I>
@@ -68,34 +58,9 @@ std::int64_t find_open(const float* product, const float* low, const float* high
   return count;
 }
 
-template <Isa I, class T>
-double squared_distance(const T* a, const T* b, std::int64_t d, double scale) {
-  constexpr std::int64_t width = lanes<double, I>;
-  constexpr int chains = 4;
-  const Vec<double, I> factor = broadcast<I>(scale);
-  Vec<double, I> sums[chains]{};
-  std::int64_t k = 0;
-  for (; k + chains * width <= d; k += chains * width) {
-    FLATLAND_UNROLL
-    for (int c = 0; c < chains; ++c) {
-      const Vec<double, I> diff =
-          (load_doubles<I>(a + k + c * width) - load_doubles<I>(b + k + c * width)) * factor;
-      sums[c] = fma<I>(diff, diff, sums[c]);
-    }
-  }
-  double sum = sum_lanes<I, double>((sums[0] + sums[1]) + (sums[2] + sums[3]));
-  for (; k < d; ++k) {
-    const double diff = (static_cast<double>(a[k]) - static_cast<double>(b[k])) * scale;
-    sum = __builtin_fma(diff, diff, sum);
-  }
-  return sum;
-}
-
 template void count_below<this_isa>(const float*, const float*, std::int64_t, const float*, std::int64_t,
                                     std::int32_t*);
 template std::int64_t find_open<this_isa>(const float*, const float*, const float*, std::int64_t, float,
                                           float, std::int32_t*);
-template double squared_distance<this_isa>(const float*, const float*, std::int64_t, double);
-template double squared_distance<this_isa>(const double*, const double*, std::int64_t, double);
 
 }  // namespace flatland::kernels

@@ -19,8 +19,4 @@ template <Isa I>
 std::int64_t find_open(const float* product, const float* low, const float* high, std::int64_t n, float may,
                        float must, std::int32_t* found);
 
-// sum_k ((a[k] - b[k]) scale)^2 in double; the same bits when a and b change places.
-template <Isa I, class T>
-double squared_distance(const T* a, const T* b, std::int64_t d, double scale);
-
 }  // namespace flatland::kernels

@@ -2,12 +2,14 @@
 #include <flatland/kernels/neighbor_ranks.h>
 
 #include <doctest/doctest.h>
+#include <flatland/kernels/knn.h>
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
 
+#include "tests/support/devices.h"
 #include "tests/support/message.h"
 
 using namespace flatland;
@@ -42,11 +44,15 @@ Case<T> make_case(std::int64_t n, std::int64_t d, std::int64_t k, int levels) {
 }
 
 template <class T>
-std::vector<std::int32_t> ranks(const Case<T>& c, int threads = 2) {
+std::vector<std::int32_t> ranks_on(const Exec& exec, Case<T> c) {
   constexpr std::int32_t guard = -77;
   std::vector<std::int32_t> rank(static_cast<std::size_t>(c.n * (c.k + 1)), guard);
-  neighbor_ranks<T>(Exec(Device::cpu, threads), c.view(), {c.index.data(), c.n, c.k},
-                    {rank.data(), c.n, c.k, c.k + 1});
+  {
+    const test::Mirror x(exec, c.x);
+    const test::Mirror index(exec, c.index), there(exec, rank);
+    neighbor_ranks<T>(exec, {x.data(), c.n, c.d, c.d + 1}, {index.data(), c.n, c.k},
+                      {there.data(), c.n, c.k, c.k + 1});
+  }
   std::vector<std::int32_t> result;
   for (std::int64_t i = 0; i < c.n; ++i) {
     const auto row = rank.begin() + i * (c.k + 1);
@@ -54,6 +60,11 @@ std::vector<std::int32_t> ranks(const Case<T>& c, int threads = 2) {
     CHECK(row[c.k] == guard);
   }
   return result;
+}
+
+template <class T>
+std::vector<std::int32_t> ranks(const Case<T>& c, int threads = 2) {
+  return ranks_on(Exec(Device::cpu, threads), c);
 }
 
 template <class T>
@@ -78,33 +89,68 @@ std::vector<std::int32_t> ranks_by_counting(const Case<T>& c) {
   return result;
 }
 
-}  // namespace
-
-TEST_CASE_TEMPLATE("ranks are those of all distances in order, ties by index", T, float, double) {
-  for (const std::int64_t n : {2, 15, 16, 17, 255, 257}) {
-    for (const std::int64_t d : {1, 2, 33}) {
-      for (const int levels : {0, 3}) {
-        const Case<T> c = make_case<T>(n, d, 9, levels);
-        CAPTURE(n);
-        CAPTURE(d);
-        CAPTURE(levels);
-        CHECK(ranks(c) == ranks_by_counting(c));
-      }
-    }
+template <class T>
+void check_ranks(const Case<T>& c, const std::vector<std::int32_t>& want) {
+  for (const Device device : test::devices()) {
+    CAPTURE(name(device));
+    CAPTURE(c.n);
+    CAPTURE(c.d);
+    CAPTURE(c.k);
+    CHECK(ranks_on(Exec(device, 2), c) == want);
   }
 }
+template <class T>
+void check_ranks(const Case<T>& c) {
+  check_ranks(c, ranks_by_counting(c));
+}
 
-TEST_CASE("ranks do not depend on where the points lie, nor on their scale") {
+}  // namespace
+
+TEST_CASE_TEMPLATE("ranks are those of all distances in order, ties by index, on every device", T, float,
+                   double) {
+  for (const std::int64_t n : {2, 15, 16, 17, 33})
+    for (const std::int64_t d : {0, 1, 2, 33})
+      for (const int levels : {0, 3}) check_ranks(make_case<T>(n, d, d == 1 ? 1 : 9, levels));
+  for (const std::int64_t n : {127, 129, 255, 257}) check_ranks(make_case<T>(n, 33, 9, 0));
+  check_ranks(make_case<T>(131, 5, 24, 2));
+  check_ranks(make_case<T>(50, 5, 3, 1));  // all equal
+}
+
+TEST_CASE("ranks in blocks of 2,048 items on every device") {
+  check_ranks(make_case<float>(2049, 1, 1, 0));
+}
+
+TEST_CASE("ranks do not depend on where the points lie, nor on their scale, on every device") {
   const Case<double> near = make_case<double>(100, 4, 5, 0);
   const std::vector<std::int32_t> expected = ranks_by_counting(near);
-  for (const double scale : {1e-200, 1e-30, 1e30, 1e150}) {
+  for (const double scale : {1e-306, 1e-200, 1e-30, 1e30, 1e150, 1e306}) {
     Case<double> c = near;
     for (double& value : c.x) value = (value + 10) * scale;
-    CHECK(ranks(c) == expected);
+    check_ranks(c, expected);
   }
   Case<double> c = near;
   c.x[7] = 1e12;  // one point far off must not blur the others
-  CHECK(ranks(c) == ranks_by_counting(c));
+  check_ranks(c);
+}
+
+TEST_CASE("what knn finds has the ranks 1, ..., k on every device") {
+  for (const int levels : {0, 3})
+    for (const Device device : test::devices()) {
+      const Exec exec(device, 2);
+      Case<float> c = make_case<float>(200, 6, 12, levels);
+      for (float& value : c.x) value += 1e4f;  // close to each other for products
+      std::vector<float> dist(c.index.size());
+      {
+        const test::Mirror x(exec, c.x), there(exec, dist);
+        const test::Mirror index(exec, c.index);
+        knn<float>(exec, metric::euclidean, {x.data(), c.n, c.d, c.d + 1}, c.k, {index.data(), c.n, c.k},
+                   {there.data(), c.n, c.k});
+      }
+      std::vector<std::int32_t> want;
+      for (std::size_t at = 0; at < c.index.size(); ++at)
+        want.push_back(static_cast<std::int32_t>(at % 12) + 1);
+      CHECK(ranks_on(exec, c) == want);
+    }
 }
 
 TEST_CASE("any number of threads gives the same ranks") {
