@@ -1,8 +1,10 @@
 #include <flatland/dr/metrics.h>
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/knn.h>
+#include <flatland/kernels/memory.h>
 #include <flatland/kernels/neighbor_ranks.h>
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/reduce.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,19 +16,16 @@
 namespace flatland {
 namespace {
 
-// (N, D) finite numbers on the CPU; `who` is the metric, `name` the argument.
+// (N, D) finite numbers; `who` is the metric, `name` the argument.
 void check_points(const std::string& who, const char* name, const Tensor& x) {
   FLATLAND_CHECK(x.defined() && x.rank() == 2 && x.is_floating(), who, ": ", name,
                  " must be a (N, D) tensor of float32 or float64");
-  FLATLAND_CHECK(x.device() == Device::cpu, who, ": ", name, " is on ", flatland::name(x.device()), "; give ",
-                 name, ".to(Device::cpu)");
-  const auto check_values = [&]<class T>(std::span<const T> values) {
-    const auto bad = std::ranges::find_if(values, [](T value) { return !std::isfinite(value); });
-    const std::int64_t at = bad - values.begin();
-    FLATLAND_CHECK(bad == values.end(), who, ": ", name, " has NaN or infinity, first at row ",
-                   at / x.size(1), ", column ", at % x.size(1), " (counting from 0)");
+  const auto check_values = [&]<class T>(kernels::MatView<const T> values) {
+    const kernels::NonFinite bad = kernels::find_non_finite<T>(current_exec(x.device()), values);
+    FLATLAND_CHECK(bad.count == 0, who, ": ", name, " has NaN or infinity, first at row ", bad.row,
+                   ", column ", bad.col, " (counting from 0)");
   };
-  x.dtype() == Dtype::float32 ? check_values(x.values<float>()) : check_values(x.values<double>());
+  x.dtype() == Dtype::float32 ? check_values(x.matrix<float>()) : check_values(x.matrix<double>());
 }
 
 std::vector<std::int64_t> label_values(const std::string& who, const Tensor& labels, std::int64_t n) {
@@ -46,17 +45,18 @@ struct NeighborIndex {
 
 template <class T>
 NeighborIndex neighbors(const Tensor& y, const Tensor* base, std::int64_t k) {
+  const kernels::Exec& exec = current_exec(y.device());
   const std::int64_t n = y.size(0);
   NeighborIndex result{k, std::vector<std::int32_t>(static_cast<std::size_t>(n * k))};
-  std::vector<T> dist(static_cast<std::size_t>(n * k));
-  const kernels::MatView<std::int32_t> index_view(result.index.data(), n, k);
-  const kernels::MatView<T> dist_view(dist.data(), n, k);
+  const kernels::ScratchArray<std::int32_t> index(exec, n * k);
+  const kernels::ScratchArray<T> dist(exec, n * k);
   if (base) {
-    kernels::knn_query<T>(current_exec(), metric::euclidean, y.matrix<T>(), base->matrix<T>(), k, index_view,
-                          dist_view);
+    kernels::knn_query<T>(exec, metric::euclidean, y.matrix<T>(), base->matrix<T>(), k, {index.data(), n, k},
+                          {dist.data(), n, k});
   } else {
-    kernels::knn<T>(current_exec(), metric::euclidean, y.matrix<T>(), k, index_view, dist_view);
+    kernels::knn<T>(exec, metric::euclidean, y.matrix<T>(), k, {index.data(), n, k}, {dist.data(), n, k});
   }
+  kernels::copy_to_host(exec, result.index.data(), index.data(), index.span().size_bytes());
   return result;
 }
 
@@ -82,10 +82,13 @@ double share_right(const NeighborIndex& found, const std::vector<std::int64_t>& 
 
 template <class T>
 std::vector<std::int32_t> ranks_of(const Tensor& x, const NeighborIndex& neighbors) {
+  const kernels::Exec& exec = current_exec(x.device());
+  const std::int64_t n = x.size(0), k = neighbors.k;
   std::vector<std::int32_t> ranks(neighbors.index.size());
-  const std::int64_t n = x.size(0);
-  kernels::neighbor_ranks<T>(current_exec(), x.matrix<T>(), {neighbors.index.data(), n, neighbors.k},
-                             {ranks.data(), n, neighbors.k});
+  const kernels::ScratchArray<std::int32_t> index(exec, n * k), rank(exec, n * k);
+  kernels::copy_to_device(exec, index.data(), neighbors.index.data(), index.span().size_bytes());
+  kernels::neighbor_ranks<T>(exec, x.matrix<T>(), {index.data(), n, k}, {rank.data(), n, k});
+  kernels::copy_to_host(exec, ranks.data(), rank.data(), rank.span().size_bytes());
   return ranks;
 }
 
@@ -136,6 +139,8 @@ double knn_accuracy(const Tensor& base, const Tensor& base_labels, const Tensor&
   FLATLAND_CHECK(base.size(1) == y.size(1) && base.dtype() == y.dtype(), "knn_accuracy: base is ",
                  base.shape(), " ", name(base.dtype()), " but y is ", y.shape(), " ", name(y.dtype()),
                  "; columns and types must match");
+  FLATLAND_CHECK(base.device() == y.device(), "knn_accuracy: base is on ", name(base.device()), " but y on ",
+                 name(y.device()), "; bring both to one device with to(Device)");
   FLATLAND_CHECK(y.size(0) > 0, "knn_accuracy: there are no items");
   FLATLAND_CHECK(k >= 1 && k <= base.size(0), "knn_accuracy: k = ", k, " neighbours but base has ",
                  base.size(0), " items");

@@ -7,9 +7,9 @@
 
 namespace flatland {
 
-// All take (N, D) and (N, d) tensors of float32 or float64 on the CPU, Euclidean distances, and never hold N
-// x N values. Deterministic: the same result for any number of threads. Errors: other shapes or types, NaN or
-// infinity.
+// All take (N, D) and (N, d) tensors of float32 or float64, Euclidean distances, and never hold N x N values.
+// Neighbours and ranks are found where the tensors lie, the rest on the CPU. Deterministic: the same result
+// on every device and for any number of threads. Errors: other shapes or types, NaN or infinity.
 
 // Are the k neighbours of each point in the embedding y neighbours in x too? 1: all are.
 //   1 - 2 / (N k (2N - 3k - 1)) sum_i sum_{j in kNN_y(i), not in kNN_x(i)} (rank_x(i, j) - k)

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <random>
 
+#include "tests/support/devices.h"
 #include "tests/support/golden.h"
 #include "tests/support/message.h"
 
@@ -172,6 +173,29 @@ TEST_CASE("any number of threads gives the same bits") {
     kernels::Exec exec(Device::cpu, threads);
     const ExecScope scope(exec);
     CHECK(all() == expected);
+  }
+}
+
+TEST_CASE("metrics of tensors that lie on a device, on every device") {
+  const Tensor x = random_points(300, 9, 7), y = random_points(300, 2, 8);
+  std::vector<std::int64_t> classes;
+  for (int i = 0; i < 300; ++i) classes.push_back(i % 7);
+  const Tensor labels = Tensor::from(classes);
+  for (const Device device : test::devices()) {
+    CAPTURE(name(device));
+    const Tensor dx = x.to(device), dy = y.to(device), there = labels.to(device);
+    CHECK(trustworthiness(dx, dy) == trustworthiness(x, y));
+    CHECK(continuity(dx.to(Dtype::float32), dy) == continuity(x.to(Dtype::float32), y));
+    CHECK(trustworthiness(x, dy) == trustworthiness(x, y));
+    CHECK(knn_accuracy(dy, there) == knn_accuracy(y, labels));
+    CHECK(knn_accuracy(dx, there, dx, labels, 3) == knn_accuracy(x, labels, x, labels, 3));
+    CHECK(silhouette(dy, there) == silhouette(y, labels));
+    CHECK(accuracy(dx, there) == accuracy(x, labels));
+    std::vector<double> values = y.to_vector<double>();
+    values[5] = NAN;
+    const Tensor bad = Tensor::from(values, {300, 2}).to(device);
+    CHECK(contains(message([&] { trustworthiness(dx, bad, 3); }),
+                   "y has NaN or infinity, first at row 2, column 1"));
   }
 }
 
