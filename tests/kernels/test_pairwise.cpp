@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <flatland/kernels/check.h>
+#include <flatland/kernels/graph.h>
 #include <flatland/kernels/pairwise.h>
 
 #include "tests/support/devices.h"
@@ -135,6 +136,36 @@ TEST_CASE("cosine and correlation: rows of zeros and constant rows on every devi
     const Condensed correlation(Exec(device), metric::correlation, x, std::vector<float>(6, 1.f));
     CHECK(correlation.dist == std::vector<float>{0, 1, 0, 1, 0, 1});
   }
+}
+
+TEST_CASE(
+    "distances and gradients are recorded and replayed with other values on every device that records") {
+  for (const Device device : devices())
+    for (const Metric metric : all_metrics()) {
+      if (device == Device::cpu) continue;
+      CAPTURE(name(metric.kind));
+      auto x = random_matrix<float>(70, 3, 1), other = random_matrix<float>(70, 3, 2);
+      std::vector<float> g(static_cast<std::size_t>(condensed_size(70)), 1.f), dist(g.size());
+      GuardedMatrix<float> dx(70, 3);
+      {
+        Exec exec(device);
+        const Mirror mx(exec, x.block()), mg(exec, g), md(exec, dist), mdx(exec, dx.block());
+        const auto step = [&] {
+          condensed_distances<float>(exec, metric, mx.view(x.view()), md.span());
+          condensed_distances_backward<float>(exec, metric, mx.view(x.view()), md.span(), mg.span(),
+                                              mdx.view(dx.view()));
+        };
+        step();  // scratch memory has its size from here on
+        const Graph graph = Graph::record(exec, step);
+        const bool unit = metric.kind == MetricKind::cosine || metric.kind == MetricKind::correlation;
+        CHECK(graph.kernels() == (unit ? 4 : 2));
+        copy_to_device(exec, mx.data(), other.block().data(), other.block().size() * sizeof(float));
+        graph.launch(exec);
+      }
+      const Condensed want(Exec(device), metric, other, g);
+      CHECK(dist == want.dist);
+      CHECK(dx.values() == want.dx.values());
+    }
 }
 
 TEST_CASE("minkowski: 1, 2 and infinity are the metrics of that name; a large p does not overflow") {
