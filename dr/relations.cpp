@@ -71,10 +71,6 @@ NeighborRelations user_knn(const RowMetric& metric, const Tensor& data, std::int
 }
 
 NeighborRelations exact_knn(Metric metric, const Tensor& data, std::int64_t k) {
-  if (data.device() != Device::cpu) {  // the search is the CPU's still
-    const NeighborRelations found = exact_knn(metric, data.to(Device::cpu), k);
-    return {found.index.to(data.device()), found.values.to(data.device())};
-  }
   const kernels::Exec& exec = current_exec(data.device());
   Tensor index = Tensor::empty({data.size(0), k}, Dtype::int32, data.device());
   Tensor dist = Tensor::empty({data.size(0), k}, data.dtype(), data.device());
