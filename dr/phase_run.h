@@ -42,6 +42,8 @@ class PhaseRun {
   EpochSums run_epoch(const RelationContext& context);
   int epochs_done() const { return epoch_; }
   bool done() const { return epoch_ >= phase_.epochs; }
+  // Of a recorded epoch; 0 where none was recorded.
+  int recorded_kernels() const { return recording_ ? recording_->graph.kernels() : 0; }
 
  private:
   // What a step leaves: values on the model's device.

@@ -1,7 +1,6 @@
-#include <flatland/engine/op_inputs.h>
+#include <flatland/engine/gradient_outputs.h>
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/matmul.h>
-#include <flatland/kernels/reduce.h>
 
 namespace flatland {
 
@@ -17,24 +16,6 @@ Tensor product(Transpose transpose, const Tensor& a, const Tensor& b, const Shap
     kernels::matmul<T>(exec_of(a), transpose, a.matrix<T>(), b.matrix<T>(), c.mutable_matrix<T>());
   });
   return c;
-}
-
-// The gradient before the activation.
-Tensor before_activation(const Activation& activation, const Tensor& y, const Tensor& dy) {
-  Tensor dz = detail::empty_like(dy);
-  detail::dispatch_float("linear", dy.dtype(), [&]<class T>(std::type_identity<T>) {
-    kernels::activate_backward<T>(exec_of(dy), activation, y.matrix<T>(), dy.matrix<T>(),
-                                  dz.mutable_matrix<T>());
-  });
-  return dz;
-}
-
-Tensor column_sums(const Tensor& dz, std::int64_t cols) {
-  Tensor sums = Tensor::empty({cols}, dz.dtype(), dz.device());
-  detail::dispatch_float("linear", dz.dtype(), [&]<class T>(std::type_identity<T>) {
-    kernels::column_sums<T>(exec_of(dz), dz.matrix<T>(), detail::mutable_span_of<T>(sums));
-  });
-  return sums;
 }
 
 void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
@@ -81,12 +62,20 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const A
   if (needs_record({&x, &weight, &bias})) {
     const bool identity = activation.kind == ActivationKind::identity;
     record(y, {x, weight, bias},
-           [x = x.detach(), weight = weight.detach(), y = identity ? Tensor() : y.detach(),
+           [x = x.detach(), weight = weight.detach(), bias, y = identity ? Tensor() : y.detach(),
             activation](BackwardContext& ctx) {
-             const Tensor dz = y.defined() ? before_activation(activation, y, ctx.grad()) : ctx.grad();
-             if (ctx.wants(1)) ctx.accumulate(1, product(Transpose::a, dz, x, weight.shape()));
-             if (ctx.wants(2)) ctx.accumulate(2, column_sums(dz, weight.size(0)));
-             if (ctx.wants(0)) ctx.accumulate(0, product(Transpose::none, dz, weight, x.shape()));
+             Tensor dx = detail::empty_if(ctx.wants(0), x);
+             Tensor dw = detail::empty_if(ctx.wants(1), weight);
+             Tensor db = detail::empty_if(ctx.wants(2), bias);
+             detail::dispatch_float("linear", x.dtype(), [&]<class T>(std::type_identity<T>) {
+               kernels::linear_backward<T>(exec_of(x), x.matrix<T>(), weight.matrix<T>(), activation,
+                                           y.defined() ? y.matrix<T>() : kernels::In<T>(),
+                                           ctx.grad().matrix<T>(), detail::maybe_matrix<T>(dx),
+                                           detail::maybe_matrix<T>(dw), detail::maybe_span<T>(db));
+             });
+             if (dw.defined()) ctx.accumulate(1, dw);
+             if (db.defined()) ctx.accumulate(2, db);
+             if (dx.defined()) ctx.accumulate(0, dx);
            });
   }
   return y;

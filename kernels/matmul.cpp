@@ -3,6 +3,7 @@
 #include <flatland/kernels/matmul.h>
 #include <flatland/kernels/matmul_cuda.h>
 #include <flatland/kernels/matmul_simd.h>
+#include <flatland/kernels/reduce.h>
 #include <flatland/kernels/with_cuda.h>
 
 namespace flatland::kernels {
@@ -34,9 +35,38 @@ void linear(const Exec& exec, In<T> x, In<T> w, InSpan<T> bias, const Activation
   with_isa([&](auto isa) { gemm<isa, T>(exec, Transpose::b, x, w, y, false, epilogue); });
 }
 
-#define FLATLAND_INSTANTIATE(T)                                                 \
-  template void matmul(const Exec&, Transpose, In<T>, In<T>, MatView<T>, bool); \
-  template void linear(const Exec&, In<T>, In<T>, InSpan<T>, const Activation&, MatView<T>)
+template <class T>
+void linear_backward(const Exec& exec, In<T> x, In<T> w, const Activation& activation, In<T> y, In<T> dy,
+                     MatView<T> dx, Out<T> dw, OutSpan<T> db) {
+  FLATLAND_CHECK(x.cols == w.cols && dy.rows == x.rows && dy.cols == w.rows, "linear_backward: dy is ", dy,
+                 " but x ", x, " and w ", w, " give (", x.rows, ", ", w.rows, ")");
+  FLATLAND_CHECK((dx.data == nullptr || (dx.rows == x.rows && dx.cols == x.cols)) &&
+                     (dw.data == nullptr || (dw.rows == w.rows && dw.cols == w.cols)) &&
+                     (db.empty() || std::ssize(db) == w.rows),
+                 "linear_backward: dx is ", dx, ", dw ", dw, " and db has ", db.size(), " values, but x is ",
+                 x, " and w ", w, "; the shapes must be equal, or the output empty");
+  const bool plain = activation.kind == ActivationKind::identity;
+  FLATLAND_CHECK(plain || (y.rows == dy.rows && y.cols == dy.cols), "linear_backward: y is ", y, " but dy ",
+                 dy, "; the shapes must be equal");
+  FLATLAND_ON_CUDA(exec) {
+    if (cuda::small_linear_backward<T>(exec, x, w, activation, y, dy, dx, dw,
+                                       db.empty() ? nullptr : db.data()))
+      return;
+  }
+  const ScratchArray<T> scratch(exec, plain ? 0 : checked_mul(dy.rows, dy.cols));
+  const MatView<T> own(scratch.data(), dy.rows, dy.cols);
+  if (!plain) activate_backward<T>(exec, activation, y, dy, own);
+  const In<T> dz = plain ? dy : In<T>(own);
+  if (dw.data != nullptr) matmul<T>(exec, Transpose::a, dz, x, dw);
+  if (!db.empty()) column_sums<T>(exec, dz, db);
+  if (dx.data != nullptr) matmul<T>(exec, Transpose::none, dz, w, dx);
+}
+
+#define FLATLAND_INSTANTIATE(T)                                                                         \
+  template void matmul(const Exec&, Transpose, In<T>, In<T>, MatView<T>, bool);                         \
+  template void linear(const Exec&, In<T>, In<T>, InSpan<T>, const Activation&, MatView<T>);            \
+  template void linear_backward(const Exec&, In<T>, In<T>, const Activation&, In<T>, In<T>, MatView<T>, \
+                                Out<T>, OutSpan<T>)
 FLATLAND_INSTANTIATE(float);
 FLATLAND_INSTANTIATE(double);
 #undef FLATLAND_INSTANTIATE

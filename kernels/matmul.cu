@@ -6,6 +6,7 @@
 #include <flatland/kernels/cuda.cuh>
 #include <flatland/kernels/quad.cuh>
 
+#include <algorithm>
 #include <limits>
 #include <type_traits>
 
@@ -43,13 +44,36 @@ constexpr int k_tile_cols = 32;
 template <class T>
 inline constexpr int k_depth = sizeof(T) == 4 ? 128 : 32;
 
-// c[i,j] = sum_k a(i, k) b(j, k). An operand is `deep` where k runs along its memory: then its value (i, k)
-// lies at i * ld + k, else at k * ld + i.
+// c[i,j] = sum_k a(i, k) b(j, k). An operand is `deep` where k runs along the lines of its memory; else i or
+// j does.
 template <class T>
 struct Operand {
-  const T* data;
-  std::int64_t rows, ld;
+  MatView<const T> values;
   bool aligned;
+
+  Operand(MatView<const T> m) : values(m), aligned(rows_aligned(m.data, m.ld)) {}
+  // The first n of the four values from `at` on.
+  __device__ Quad<T> load(std::int64_t line, std::int64_t at, std::int64_t n) const {
+    return load_quad(values.row(line) + at, n, aligned);
+  }
+};
+
+// dz = dy activation'(y), an operand that is computed where it is read.
+template <class T>
+struct GradientOperand {
+  Operand<T> dy, y;
+  ActivationKind kind;
+  T slope;
+
+  __device__ Quad<T> load(std::int64_t line, std::int64_t at, std::int64_t n) const {
+    Quad<T> dz = dy.load(line, at, n);
+    if (kind == ActivationKind::identity) return dz;
+    const Quad<T> out = y.load(line, at, n);
+    with_activation(kind, [&](auto kind) {
+      for (int i = 0; i < 4; ++i) dz.v[i] *= activation_derivative<kind>(out.v[i], slope);
+    });
+    return dz;
+  }
 };
 
 // A part of an operand, `rows` by k_depth: from global memory to registers, from there to shared memory. It
@@ -66,16 +90,18 @@ struct Part {
 
   Quad<T> quad[per_thread];
 
-  __device__ void load(const Operand<T>& x, std::int64_t row0, std::int64_t k0, std::int64_t depth_left) {
-    const std::int64_t along = deep ? depth_left : x.rows - row0;
-    const std::int64_t across = deep ? x.rows - row0 : depth_left;
-    const T* corner = deep ? x.data + row0 * x.ld + k0 : x.data + k0 * x.ld + row0;
+  // From row0 and k0 on; so many of each are left there.
+  template <class Source>
+  __device__ void load(const Source& x, std::int64_t row0, std::int64_t rows_left, std::int64_t k0,
+                       std::int64_t depth_left) {
+    const std::int64_t line0 = deep ? row0 : k0, across = deep ? rows_left : depth_left;
+    const std::int64_t first0 = deep ? k0 : row0, along = deep ? depth_left : rows_left;
 #pragma unroll
     for (int u = 0; u < per_thread; ++u) {
       const int at = static_cast<int>(threadIdx.x) + u * k_threads;
       const int line = at / length, first = at % length * 4;
-      const std::int64_t there = line < across && line < lines ? along - first : 0;
-      quad[u] = load_quad(corner + line * x.ld + first, there, x.aligned);
+      const bool there = line < across && line < lines && first < along;
+      quad[u] = there ? x.load(line0 + line, first0 + first, along - first) : Quad<T>{};
     }
   }
   template <class Shared>
@@ -103,34 +129,40 @@ struct Part {
   }
 };
 
-// The order of each sum depends on k alone: a warp adds every eighth quad of k, then the warps are added.
-template <class T, bool deep_a, bool deep_b>
-__global__ void __launch_bounds__(k_threads)
-    small_product_kernel(Operand<T> a, Operand<T> b, std::int64_t depth, Epilogue<T> epilogue, MatView<T> c) {
+// Shared memory of a block, in quads, for whichever way its operands lie.
+template <class T, int rows>
+inline constexpr int k_part_size = std::max(Part<T, true, rows>::size, Part<T, false, rows>::size);
+constexpr int k_tile_size = k_tile_rows * k_tile_cols;
+constexpr std::int64_t tiles_across(std::int64_t cols) {
+  return (cols + k_tile_cols - 1) / k_tile_cols;
+}
+
+// Tile `tile` of c. The order of each sum depends on k alone: a warp adds every eighth quad of k, then the
+// warps are added. With `row_sums`, row_sums[i] = sum_k a(i, k) besides, in the same order.
+template <class T, bool deep_a, bool deep_b, class A, class SharedA, class SharedB, class Sums>
+__device__ void product_tile(std::int64_t tile, const A& a, const Operand<T>& b, std::int64_t depth,
+                             const Epilogue<T>& epilogue, MatView<T> c, T* row_sums, SharedA& shared_a,
+                             SharedB& shared_b, Sums& sums) {
   using PartA = Part<T, deep_a, k_tile_rows>;
   using PartB = Part<T, deep_b, k_tile_cols>;
-  constexpr int tile_size = k_tile_rows * k_tile_cols;
-  FLATLAND_SHARED(Quad<T>, shared_a, PartA::size);
-  FLATLAND_SHARED(Quad<T>, shared_b, PartB::size);
-  FLATLAND_SHARED(T, sums, k_warps * tile_size);
-  const std::int64_t col_tiles = (c.cols + k_tile_cols - 1) / k_tile_cols;
-  const std::int64_t row0 = blockIdx.x / col_tiles * k_tile_rows, col0 = blockIdx.x % col_tiles * k_tile_cols;
+  const std::int64_t row0 = tile / tiles_across(c.cols) * k_tile_rows;
+  const std::int64_t col0 = tile % tiles_across(c.cols) * k_tile_cols;
   const int warp = static_cast<int>(threadIdx.x) / k_warp, lane = static_cast<int>(threadIdx.x) % k_warp;
   const int lane_row = lane / 8, lane_col = lane % 8;
 
-  T sum[4][4] = {};
+  T sum[4][4] = {}, row_sum[4] = {};
   PartA next_a;
   PartB next_b;
-  next_a.load(a, row0, 0, depth);
-  next_b.load(b, col0, 0, depth);
+  next_a.load(a, row0, c.rows - row0, 0, depth);
+  next_b.load(b, col0, c.cols - col0, 0, depth);
   for (std::int64_t k0 = 0; k0 < depth; k0 += k_depth<T>) {
     next_a.store(shared_a);
     next_b.store(shared_b);
     __syncthreads();
     const std::int64_t left = depth - k0;
     if (left > k_depth<T>) {
-      next_a.load(a, row0, k0 + k_depth<T>, left - k_depth<T>);
-      next_b.load(b, col0, k0 + k_depth<T>, left - k_depth<T>);
+      next_a.load(a, row0, c.rows - row0, k0 + k_depth<T>, left - k_depth<T>);
+      next_b.load(b, col0, c.cols - col0, k0 + k_depth<T>, left - k_depth<T>);
     }
 #pragma unroll
     for (int q = warp; q < k_depth<T> / 4; q += k_warps) {
@@ -141,9 +173,11 @@ __global__ void __launch_bounds__(k_threads)
 #pragma unroll
       for (int k = 0; k < 4; ++k)
 #pragma unroll
-        for (int r = 0; r < 4; ++r)
+        for (int r = 0; r < 4; ++r) {
+          row_sum[r] += x[r][k];
 #pragma unroll
           for (int s = 0; s < 4; ++s) sum[r][s] = fma(x[r][k], y[s][k], sum[r][s]);
+        }
     }
     __syncthreads();
   }
@@ -151,17 +185,58 @@ __global__ void __launch_bounds__(k_threads)
   for (int r = 0; r < 4; ++r)
 #pragma unroll
     for (int s = 0; s < 4; ++s)
-      sums[warp * tile_size + PartA::row(lane_row, 4, r) * k_tile_cols + PartB::row(lane_col, 8, s)] =
+      sums[warp * k_tile_size + PartA::row(lane_row, 4, r) * k_tile_cols + PartB::row(lane_col, 8, s)] =
           sum[r][s];
   __syncthreads();
-  for (int at = static_cast<int>(threadIdx.x); at < tile_size; at += k_threads) {
+  for (int at = static_cast<int>(threadIdx.x); at < k_tile_size; at += k_threads) {
     const std::int64_t i = row0 + at / k_tile_cols, j = col0 + at % k_tile_cols;
     if (i >= c.rows || j >= c.cols) continue;
     T total = 0;
-    for (int w = 0; w < k_warps; ++w) total += sums[w * tile_size + at];
+    for (int w = 0; w < k_warps; ++w) total += sums[w * k_tile_size + at];
     if (epilogue.accumulate) total += c(i, j);
     c(i, j) = finish(epilogue, total, j);
   }
+  if (row_sums == nullptr || col0 > 0) return;
+  __syncthreads();
+  if (lane_col == 0)
+    for (int r = 0; r < 4; ++r) sums[warp * k_tile_rows + PartA::row(lane_row, 4, r)] = row_sum[r];
+  __syncthreads();
+  const int r = static_cast<int>(threadIdx.x);
+  if (r >= k_tile_rows || row0 + r >= c.rows) return;
+  T total = 0;
+  for (int w = 0; w < k_warps; ++w) total += sums[w * k_tile_rows + r];
+  row_sums[row0 + r] = total;
+}
+
+template <class T, bool deep_a, bool deep_b>
+__global__ void __launch_bounds__(k_threads)
+    small_product_kernel(Operand<T> a, Operand<T> b, std::int64_t depth, Epilogue<T> epilogue, MatView<T> c) {
+  FLATLAND_SHARED(Quad<T>, shared_a, (k_part_size<T, k_tile_rows>));
+  FLATLAND_SHARED(Quad<T>, shared_b, (k_part_size<T, k_tile_cols>));
+  FLATLAND_SHARED(T, sums, k_warps * k_tile_size);
+  product_tile<T, deep_a, deep_b>(blockIdx.x, a, b, depth, epilogue, c, static_cast<T*>(nullptr), shared_a,
+                                  shared_b, sums);
+}
+
+// The first blocks have the tiles of dw = dz^T x and, by the way, db; the others those of dx = dz w.
+template <class T>
+__global__ void __launch_bounds__(k_threads)
+    small_backward_kernel(GradientOperand<T> dz, Operand<T> x, Operand<T> w, MatView<T> dx, MatView<T> dw,
+                          T* db) {
+  FLATLAND_SHARED(Quad<T>, shared_a, (k_part_size<T, k_tile_rows>));
+  FLATLAND_SHARED(Quad<T>, shared_b, (k_part_size<T, k_tile_cols>));
+  FLATLAND_SHARED(T, sums, k_warps * k_tile_size);
+  const std::int64_t tiles = (dw.rows + k_tile_rows - 1) / k_tile_rows * tiles_across(dw.cols);
+  if (blockIdx.x < tiles)
+    product_tile<T, false, false>(blockIdx.x, dz, x, x.values.rows, Epilogue<T>{}, dw, db, shared_a, shared_b,
+                                  sums);
+  else
+    product_tile<T, true, false>(blockIdx.x - tiles, dz, w, w.values.rows, Epilogue<T>{}, dx,
+                                 static_cast<T*>(nullptr), shared_a, shared_b, sums);
+}
+
+std::int64_t tiles_of(std::int64_t rows, std::int64_t cols) {
+  return ceil_div(rows, k_tile_rows) * tiles_across(cols);
 }
 
 // With more tiles than a GPU runs at once cuBLAS has the better kernels, with more k it shares them out
@@ -173,12 +248,10 @@ bool is_small(std::int64_t m, std::int64_t n, std::int64_t k) {
 template <class T>
 void small_product(const Exec& exec, Transpose transpose, MatView<const T> a, MatView<const T> b,
                    const Epilogue<T>& epilogue, MatView<T> c) {
-  const Operand<T> rows{a.data, c.rows, a.ld, rows_aligned(a.data, a.ld)};
-  const Operand<T> cols{b.data, c.cols, b.ld, rows_aligned(b.data, b.ld)};
   const std::int64_t depth = transpose == Transpose::a ? a.rows : a.cols;
-  const auto tiles = static_cast<unsigned>(ceil_div(c.rows, k_tile_rows) * ceil_div(c.cols, k_tile_cols));
   const auto run = [&](auto kernel) {
-    launch(exec, kernel, tiles, k_threads, 0, rows, cols, depth, epilogue, c);
+    launch(exec, kernel, static_cast<unsigned>(tiles_of(c.rows, c.cols)), k_threads, 0, Operand<T>(a),
+           Operand<T>(b), depth, epilogue, c);
   };
   switch (transpose) {
     case Transpose::none:
@@ -259,9 +332,26 @@ void linear(const Exec& exec, MatView<const T> x, MatView<const T> w, const T* b
   launch(exec, epilogue_kernel<T>, grid, k_epilogue_block, 0, epilogue, y, rows_aligned(y.data, y.ld));
 }
 
-#define FLATLAND_INSTANTIATE(T)                                                                       \
-  template void matmul(const Exec&, Transpose, MatView<const T>, MatView<const T>, MatView<T>, bool); \
-  template void linear(const Exec&, MatView<const T>, MatView<const T>, const T*, const Activation&,  \
+template <class T>
+bool small_linear_backward(const Exec& exec, MatView<const T> x, MatView<const T> w,
+                           const Activation& activation, MatView<const T> y, MatView<const T> dy,
+                           MatView<T> dx, MatView<T> dw, T* db) {
+  const bool fits = dw.data != nullptr && dw.rows > 0 && dw.cols > 0 && is_small(dw.rows, dw.cols, dy.rows) &&
+                    (dx.data == nullptr || is_small(dx.rows, dx.cols, dy.cols));
+  if (!fits) return false;
+  const std::int64_t tiles =
+      tiles_of(dw.rows, dw.cols) + (dx.data != nullptr ? tiles_of(dx.rows, dx.cols) : 0);
+  const GradientOperand<T> dz{dy, y, activation.kind, static_cast<T>(activation.slope)};
+  launch(exec, small_backward_kernel<T>, static_cast<unsigned>(tiles), k_threads, 0, dz, Operand<T>(x),
+         Operand<T>(w), dx, dw, db);
+  return true;
+}
+
+#define FLATLAND_INSTANTIATE(T)                                                                           \
+  template bool small_linear_backward(const Exec&, MatView<const T>, MatView<const T>, const Activation&, \
+                                      MatView<const T>, MatView<const T>, MatView<T>, MatView<T>, T*);    \
+  template void matmul(const Exec&, Transpose, MatView<const T>, MatView<const T>, MatView<T>, bool);     \
+  template void linear(const Exec&, MatView<const T>, MatView<const T>, const T*, const Activation&,      \
                        MatView<T>)
 FLATLAND_INSTANTIATE(float);
 FLATLAND_INSTANTIATE(double);

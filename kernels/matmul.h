@@ -25,4 +25,13 @@ void matmul(const Exec& exec, Transpose transpose, In<T> a, In<T> b, MatView<T> 
 template <class T>
 void linear(const Exec& exec, In<T> x, In<T> w, InSpan<T> bias, const Activation& activation, MatView<T> y);
 
+// The gradients of linear for its inputs, given its result y and the gradient dy for it: with
+// dz = dy o activation'(y), dx = dz w, dw = dz^T x and db = the column sums of dz.
+//   x, dx (N, D)   w, dw (M, D)   y, dy (N, M)   db (M); of dx, dw, db what is empty is skipped
+// y is not read where the activation is the identity. Cost: 4NMD flop. No output aliases an input.
+// Deterministic as matmul.
+template <class T>
+void linear_backward(const Exec& exec, In<T> x, In<T> w, const Activation& activation, In<T> y, In<T> dy,
+                     MatView<T> dx, Out<T> dw, OutSpan<T> db);
+
 }  // namespace flatland::kernels
