@@ -19,7 +19,8 @@ Isa best_isa() {
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512vl");
-  return v4 ? Isa::v4 : v3 ? Isa::v3 : Isa::v1;
+  if (v4 && is_built(Isa::v4)) return Isa::v4;
+  return v3 && is_built(Isa::v3) ? Isa::v3 : Isa::v1;
 #else
   return Isa::v1;
 #endif
@@ -31,8 +32,9 @@ Isa choose_isa() {
   if (wish == nullptr || *wish == '\0') return best;
   for (const Isa isa : {Isa::v1, Isa::v3, Isa::v4}) {
     if (name(isa) != wish) continue;
-    FLATLAND_CHECK(isa <= best, "FLATLAND_ISA=", wish, " but this machine offers ", name(best),
-                   " at most; unset it or choose a lower level");
+    FLATLAND_CHECK(isa <= best && is_built(isa), "FLATLAND_ISA=", wish,
+                   " but this machine and this build offer ", name(best),
+                   " at most; unset it or choose another level");
     return isa;
   }
   detail::fail("FLATLAND_ISA=", wish, " is not a level; choose v1, v3 or v4, or unset it");

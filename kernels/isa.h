@@ -6,7 +6,8 @@
 
 namespace flatland::kernels {
 
-// x86-64, x86-64-v3 (AVX2 and FMA), x86-64-v4 (AVX-512). Other architectures know v1 only: plain C++.
+// x86-64, x86-64-v3 (AVX2 and FMA), x86-64-v4 (AVX-512). Other architectures know v1 only: plain C++. A build
+// always has v1.
 enum class Isa { v1 = 1, v3 = 3, v4 = 4 };
 std::string_view name(Isa isa);
 
@@ -14,11 +15,17 @@ std::string_view name(Isa isa);
 // once, lowers it. Error: a level that is unknown or not available.
 Isa active_isa();
 
-#if defined(__x86_64__)
-inline constexpr bool has_isa_levels = true;
+// Which levels this build has, a bit each; FLATLAND_ISA_LEVELS says so where it is not all of them.
+#if defined(FLATLAND_ISA_LEVELS)
+inline constexpr unsigned built_levels = FLATLAND_ISA_LEVELS;
+#elif defined(__x86_64__)
+inline constexpr unsigned built_levels = 1u << 1 | 1u << 3 | 1u << 4;
 #else
-inline constexpr bool has_isa_levels = false;
+inline constexpr unsigned built_levels = 1u << 1;
 #endif
+constexpr bool is_built(Isa isa) {
+  return (built_levels >> static_cast<int>(isa) & 1) != 0;
+}
 
 // Calls f(std::integral_constant<Isa, level>) with the active level:
 //   with_isa([&](auto isa) { softmax_rows<isa, T>(exec, x, y); });
@@ -27,16 +34,10 @@ inline constexpr bool has_isa_levels = false;
 // level in its template arguments; a test reads the symbol tables to make sure.
 template <class F>
 decltype(auto) with_isa(F&& f) {
-  if constexpr (has_isa_levels) {
-    switch (active_isa()) {
-      case Isa::v4:
-        return f(std::integral_constant<Isa, Isa::v4>{});
-      case Isa::v3:
-        return f(std::integral_constant<Isa, Isa::v3>{});
-      case Isa::v1:
-        break;
-    }
-  }
+  if constexpr (is_built(Isa::v4))
+    if (active_isa() == Isa::v4) return f(std::integral_constant<Isa, Isa::v4>{});
+  if constexpr (is_built(Isa::v3))
+    if (active_isa() == Isa::v3) return f(std::integral_constant<Isa, Isa::v3>{});
   return f(std::integral_constant<Isa, Isa::v1>{});
 }
 
