@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
 # Builds flatland with CUDA, runs its tests on the GPU, compute-sanitizer over the kernel tests, and the benchmarks, and
 # prints one table. Needs a GPU and no network.
-#   bench/gpu_check.sh [--prefix <staged packages>] [--data <folder with mnist/>] [--out <folder>] [--arch 90] [--quick]
-# The packages are found under --prefix (laid out as under /usr) or where the system has them; --quick leaves out the
-# slow sanitizer tools. Logs and results stay in --out. Fails when a step fails, after all of them.
+#   bench/gpu_check.sh [--prefix <staged packages>] [--data <folder with mnist/>] [--out <folder>] [--arch 90]
+#                      [--rival <command>] [--quick]
+# The packages are found under --prefix (laid out as under /usr) or where the system has them. --rival times another
+# program in the same run, such as a PyTorch script. --quick leaves out the slow sanitizer tools. Logs and results stay
+# in --out. Fails when a step fails, after all of them.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
-prefix="" data=${FLATLAND_DATA_DIR:-} out=out/gpu_check arch=native quick=no
+prefix="" data=${FLATLAND_DATA_DIR:-} out=out/gpu_check arch=native rival="" quick=no
 while [ $# -gt 0 ]; do
   case $1 in
     --prefix) prefix=$2; shift 2 ;;
     --data) data=$2; shift 2 ;;
     --out) out=$2; shift 2 ;;
     --arch) arch=$2; shift 2 ;;
+    --rival) rival=$2; shift 2 ;;
     --quick) quick=yes; shift ;;
-    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "gpu_check.sh: unknown argument $1; see --help" >&2; exit 2 ;;
   esac
 done
@@ -68,10 +71,12 @@ fi
 step "quickstart on the GPU" quickstart_cuda demo cuda
 step "quickstart on the CPU" quickstart_cpu demo cpu
 step "benchmarks" bench_gpu benchmark
+[ -z "$rival" ] || step "rival" rival bash -c "$rival"
 
 echo
 grep -h "10-NN\|  train \|  unseen " "$out"/quickstart_*.log
 grep -h "_median\|^bench" "$out/bench_gpu.log"
+[ -z "$rival" ] || cat "$out/rival.log"
 echo
 date -u +%F
 printf '%s\n' "${table[@]}"
