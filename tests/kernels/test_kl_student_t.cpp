@@ -118,20 +118,20 @@ void check_agrees(const Result& got, const Result& want, std::int64_t n, double 
 
 TEST_CASE("kl_student_t equals the double loop over all pairs, at every tile edge, on every device") {
   for (const std::int64_t n : {1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 200})
-    for (const std::int64_t d : {1, 2, 3, 4, 5, 7})
-      for (const double alpha : {0.5, 1.0, 2.5}) {
-        INFO("n ", n, " d ", d, " alpha ", alpha);
-        // As float rounds them, so that both precisions see the same input.
-        const std::vector<float> yf = random_values<float>(n * d, static_cast<unsigned>(n + d), -4, 4);
-        const std::vector<double> y(yf.begin(), yf.end());
-        const std::vector<double> p = normalized(random_relation(n, 20, true, static_cast<unsigned>(n)));
-        const Result want = reference(alpha, y, n, d, p);
-        for (const Device device : devices()) {
-          const Exec exec(device);
-          check_agrees(fused<double>(exec, alpha, y, n, d, p), want, n, 1e-12);
-          check_agrees(fused<float>(exec, alpha, y, n, d, p), want, n, 5e-6);
-        }
+    for (const std::int64_t d : {1, 2, 3, 4, 5, 7}) {
+      const double alpha = std::array{0.5, 1.0, 2.5}[static_cast<std::size_t>(n + d) % 3];
+      INFO("n ", n, " d ", d, " alpha ", alpha);
+      // As float rounds them, so that both precisions see the same input.
+      const std::vector<float> yf = random_values<float>(n * d, static_cast<unsigned>(n + d), -4, 4);
+      const std::vector<double> y(yf.begin(), yf.end());
+      const std::vector<double> p = normalized(random_relation(n, 20, true, static_cast<unsigned>(n)));
+      const Result want = reference(alpha, y, n, d, p);
+      for (const Device device : devices()) {
+        const Exec exec(device);
+        check_agrees(fused<double>(exec, alpha, y, n, d, p), want, n, 1e-12);
+        check_agrees(fused<float>(exec, alpha, y, n, d, p), want, n, 5e-6);
       }
+    }
 }
 
 // A GPU cuts so many pairs in another way, and a row of p is longer than a warp.
@@ -146,9 +146,7 @@ TEST_CASE("kl_student_t equals the double loop for many items on every device") 
       check_agrees(fused<float>(Exec(device), alpha, y, n, d, p), want, n, 5e-6);
   };
   check(2049, 2, 1);
-  check(2176, 2, 2.5);
-  check(2305, 3, 1);
-  check(2100, 1, 1);
+  check(2176, 3, 2.5);
 }
 
 TEST_CASE("kl_student_t in float stays accurate far apart and close together on every device") {
