@@ -55,6 +55,14 @@ FLATLAND_HD double uniform_of(std::uint64_t bits) {
   return static_cast<double>(static_cast<std::int64_t>(bits >> 11)) * 0x1p-53;
 }
 
+// 64 random bits as an integer in [0, n), n > 0: the high half of a 64 x 64 bit product (bias below n /
+// 2^64).
+FLATLAND_HD std::uint64_t below_of(std::uint64_t x, std::uint64_t n) {
+  const std::uint64_t xl = x & 0xffffffffu, xh = x >> 32, nl = n & 0xffffffffu, nh = n >> 32;
+  const std::uint64_t mid = xh * nl + ((xl * nl) >> 32);
+  return xh * nh + (mid >> 32) + ((xl * nh + (mid & 0xffffffffu)) >> 32);
+}
+
 // A seed and a stream number name one endless sequence of draws. Draw `index` takes counter (index, stream).
 struct RandomStream {
   std::uint64_t seed = 0;
@@ -72,12 +80,9 @@ struct RandomStream {
   }
   // Uniform in [0, 1), 53 bits.
   FLATLAND_HD double uniform(std::uint64_t index) const { return uniform_of(bits64(index)); }
-  // Uniform integer in [0, n), n > 0: the high half of a 64 x 64 bit product (bias below n / 2^64).
+  // Uniform integer in [0, n), n > 0.
   FLATLAND_HD std::uint64_t below(std::uint64_t index, std::uint64_t n) const {
-    const std::uint64_t x = bits64(index);
-    const std::uint64_t xl = x & 0xffffffffu, xh = x >> 32, nl = n & 0xffffffffu, nh = n >> 32;
-    const std::uint64_t mid = xh * nl + ((xl * nl) >> 32);
-    return xh * nh + (mid >> 32) + ((xl * nh + (mid & 0xffffffffu)) >> 32);
+    return below_of(bits64(index), n);
   }
 };
 
