@@ -1,7 +1,7 @@
 // Losses: anything that makes one differentiable value out of a model, a batch and relations.
 #pragma once
 
-#include <flatland/dr/dataset.h>
+#include <flatland/dr/batch.h>
 #include <flatland/dr/relations.h>
 #include <flatland/models/model.h>
 
@@ -13,25 +13,6 @@
 #include <vector>
 
 namespace flatland {
-
-// One batch as a loss sees it: some items of a data set. Tensors are on the model's device.
-class Batch {
- public:
-  explicit Batch(const Dataset& data, Tensor index = {});
-  const Tensor& index() const { return index_; }  // int64 (B): item numbers
-  std::int64_t size() const { return index_.numel(); }
-  // The batch's rows of an entry, gathered at first use. The reference lives until the next select.
-  // Error: unknown key.
-  const Tensor& operator[](std::string_view key) const;
-  void select(Tensor index);
-  // What the batch shows under `key` until the next select, in place of the data set's rows.
-  void replace(std::string_view key, Tensor rows);
-
- private:
-  const Dataset* data_;
-  Tensor index_;
-  mutable std::vector<std::pair<std::string, Tensor>> rows_;  // never grows beyond its first capacity
-};
 
 // A role of the model by name: embed, encode, decode, classify. Error: any other name (lists these).
 Tensor call_model(const Model& model, std::string_view method, const Tensor& x);
@@ -46,8 +27,14 @@ struct LossInput {
 
   const RelationData& global(std::string_view key) const;  // Error: unknown key
   const Relation& batch_relation(std::string_view key) const;
-  Tensor embed() const;  // model.embed(batch["main"]), once a step
+  // The entry that the model takes, for the batch's items.
+  const Tensor& items() const { return batch[model.input_key()]; }
+  // A role of the model for the batch's items. "embed", and what roles share, are computed once a step.
+  Tensor embed(std::string_view method = "embed") const;
+  Tensor classify() const;
+  const Tensor& shared() const;
 
+  mutable Tensor shared_ = {};
   mutable Tensor embedding_ = {};
   // Parts of a compound loss put their weighted values here.
   mutable std::vector<std::pair<std::string, Tensor>>* components = nullptr;
@@ -102,7 +89,8 @@ inline constexpr KullbackLeiblerDiv kullback_leibler_div{};
 inline constexpr CrossEntropyLoss cross_entropy_loss{};
 using RelationLossFunction = std::function<Tensor(const Tensor& p, const Tensor& q)>;
 
-// f(global relations of the batch, batch relations of its embedding), both square.
+// f(global relations of the batch, batch relations of its embedding), both square. Where the phase samples
+// edges, f(labels, batch relations of the pairs), both flat, with a batch relation such as DistsFromTo.
 // KullbackLeiblerDiv of symmetric sparse relations against DifferentiablePDist [StudentT, Normalize,
 // (ToSquare)] with a fixed alpha runs as one fused kernel with the same result.
 struct RelationLoss {
@@ -126,6 +114,29 @@ struct PositionLoss {
 struct ClassificationLoss {
   std::string label_key = "labels";
   std::function<Tensor(const Tensor&, const Tensor&)> f = cross_entropy;
+  Tensor operator()(const LossInput& input) const;
+};
+// f(decode(encode(x)), x) of the batch's items x; mean squared error unless given.
+struct ReconstructionLoss {
+  std::function<Tensor(const Tensor&, const Tensor&)> f = mse_loss;
+  Tensor operator()(const LossInput& input) const;
+};
+// The mean of max(0, |a - p| - |a - n| + margin) over triplets of embedded items: sampled edges a - p and one
+// random item n each. Needs a phase that samples edges at rate 1, as a rule of relations that join items of
+// equal label.
+struct TripletLoss {
+  double margin = 1;
+  std::string embedding_method = "embed";
+  Tensor operator()(const LossInput& input) const;
+};
+// 1 - r^2, with r the Pearson correlation over the batch of column `attribute` of entry data_key with
+// coordinate embedding_dim: it turns the embedding so that the coordinate shows the attribute. 1 where either
+// is constant.
+struct CorrelationLoss {
+  std::int64_t attribute = 0;
+  std::int64_t embedding_dim = 0;
+  std::string data_key = "main";
+  std::string embedding_method = "embed";
   Tensor operator()(const LossInput& input) const;
 };
 // Weighted sum; each weighted part is reported under its name, parts of parts under "part.name". Errors: no

@@ -45,11 +45,40 @@ PhaseRun::PhaseRun(const TrainingPhase& phase, Inputs inputs)
   optimizer_ =
       std::visit([&](const auto& recipe) { return make_optimizer(recipe, parameters_, phase.learning_rate); },
                  phase.optimizer);
+  prepare_sampling();
   if (device_ == Device::cpu) return;
   gpu_.emplace(device_);
   check_labels();
-  recordable_ =
-      inputs.model.replayable() && phase.input_noise == 0 && replayable(loss_, inputs.batch_relations);
+  recordable_ = inputs.model.replayable() && phase.input_noise == 0 &&
+                replayable(loss_, inputs.batch_relations, phase.sampling);
+}
+
+void PhaseRun::prepare_sampling() {
+  const std::int64_t n = inputs_.data.size();
+  const bool edges = phase_.sampling == Sampling::negative_edge;
+  batch_size_ = edges ? phase_.batch_size : std::min(phase_.batch_size, n);
+  if (phase_.sampling == Sampling::whole) batch_size_ = n;
+  epoch_size_ = edges ? std::max(phase_.batch_size, ceil_div(n, phase_.neg_sampling_rate + 1)) : n;
+  batches_ = ceil_div(epoch_size_, batch_size_);
+  if (phase_.batches_per_epoch > 0) {
+    const bool replaces = edges || phase_.sampling == Sampling::weighted;
+    batches_ = replaces ? phase_.batches_per_epoch : std::min(batches_, phase_.batches_per_epoch);
+    if (replaces) epoch_size_ = checked_mul(batches_, batch_size_);
+  }
+  if (phase_.sampling == Sampling::weighted) {
+    const Tensor& weights = inputs_.data[phase_.weight_key];
+    FLATLAND_CHECK(weights.rank() == 1 && weights.is_floating(), "training phase '", phase_.name, "': '",
+                   phase_.weight_key, "' must be a floating weight an item; it is ", weights.shape(), " of ",
+                   name(weights.dtype()));
+    weights_ = AliasTable(weights, device_);
+  }
+  if (!edges) return;
+  for (const auto& [key, relations] : inputs_.global_relations) {
+    if (key == phase_.edge_rel_key)
+      edges_.emplace(relations, phase_.neg_sampling_rate, parameters_.front().dtype(), device_);
+  }
+  FLATLAND_CHECK(edges_.has_value(), "training phase '", phase_.name, "': no global relations '",
+                 phase_.edge_rel_key, "' to sample edges from");
 }
 
 // On a GPU a step cannot say that a label has no logit, so all labels are looked at before the first.
@@ -69,17 +98,35 @@ void PhaseRun::check_labels() const {
   }
 }
 
-// The order of the items, how they fall into batches, and the learning rates of their steps.
+// The items of an epoch, one batch after another. What a recorded epoch reads changes here, before it runs.
+void PhaseRun::order_items() {
+  const auto stream = [&](StreamDomain domain) {
+    return stream_of(inputs_.seed, domain, inputs_.number, static_cast<std::uint64_t>(epoch_));
+  };
+  switch (phase_.sampling) {
+    case Sampling::standard:
+      if (!order_.defined()) order_ = Tensor::empty({epoch_size_}, Dtype::int64, device_);
+      return kernels::random_permutation(
+          current_exec(device_), stream(StreamDomain::order),
+          {order_.mutable_data<std::int64_t>(), static_cast<std::size_t>(epoch_size_)});
+    case Sampling::weighted:
+      if (!order_.defined()) order_ = Tensor::empty({epoch_size_}, Dtype::int64, device_);
+      return sample_items(weights_, stream(StreamDomain::weighted_items), 0, order_);
+    case Sampling::whole:
+      if (!order_.defined()) order_ = Tensor::arange(epoch_size_).to(device_);
+      return;
+    case Sampling::negative_edge:
+      for (std::int64_t b = 0; b < batches_; ++b) {
+        const std::int64_t begin = b * batch_size_;
+        if (std::ssize(ends_) <= b) ends_.push_back(edges_->ends(std::min(batch_size_, epoch_size_ - begin)));
+        edges_->draw(stream(StreamDomain::edges), begin, ends_[static_cast<std::size_t>(b)]);
+      }
+  }
+}
+
+// The order of the items and the learning rates of the steps.
 void PhaseRun::begin_epoch() {
-  const std::int64_t n = inputs_.data.size();
-  if (!order_.defined() || order_.numel() != n) order_ = Tensor::empty({n}, Dtype::int64, device_);
-  batch_size_ = std::min(phase_.batch_size, n);
-  batches_ = ceil_div(n, batch_size_);
-  if (phase_.batches_per_epoch > 0) batches_ = std::min(batches_, phase_.batches_per_epoch);
-  const kernels::RandomStream random =
-      stream_of(inputs_.seed, StreamDomain::order, inputs_.number, static_cast<std::uint64_t>(epoch_));
-  kernels::random_permutation(current_exec(device_), random,
-                              {order_.mutable_data<std::int64_t>(), static_cast<std::size_t>(n)});
+  order_items();
   if (device_ == Device::cpu) return;
   std::vector<double> rates(static_cast<std::size_t>(batches_));
   for (std::size_t b = 0; b < rates.size(); ++b)
@@ -142,12 +189,14 @@ void PhaseRun::record_steps(const RelationContext& context) {
   recording_ = std::move(recording);
 }
 
-void PhaseRun::add_input_noise(std::int64_t begin) {
+// Each row of the epoch has draws of its own.
+void PhaseRun::add_input_noise(std::int64_t b) {
   const Tensor& x = batch_["main"];
   Tensor noise = Tensor::empty(x.shape(), x.dtype(), x.device());
   const kernels::RandomStream random =
       stream_of(inputs_.seed, StreamDomain::input_noise, inputs_.number, static_cast<std::uint64_t>(epoch_));
-  const auto first = static_cast<std::uint64_t>(begin * (x.numel() / x.size(0)));
+  const std::int64_t rows = edges_ ? batch_size_ * (phase_.neg_sampling_rate + 2) : batch_size_;
+  const auto first = static_cast<std::uint64_t>(b * rows * (x.numel() / x.size(0)));
   const auto fill = [&](auto zero) {
     using T = decltype(zero);
     const std::span<T> values(noise.mutable_data<T>(), static_cast<std::size_t>(noise.numel()));
@@ -157,10 +206,23 @@ void PhaseRun::add_input_noise(std::int64_t begin) {
   batch_.replace("main", x + noise);
 }
 
+void PhaseRun::select_batch(std::int64_t b) {
+  const std::int64_t begin = b * batch_size_, end = std::min(begin + batch_size_, epoch_size_);
+  switch (phase_.sampling) {
+    case Sampling::standard:
+      return batch_.select(slice_rows(order_, begin, end));
+    case Sampling::weighted:
+      return batch_.select_repeated(slice_rows(order_, begin, end));
+    case Sampling::whole:
+      return batch_.select_whole(order_);
+    case Sampling::negative_edge:
+      return edges_->select(batch_, ends_[static_cast<std::size_t>(b)], recordable_);
+  }
+}
+
 void PhaseRun::step(std::int64_t b, const RelationContext& context, StepLosses& values) {
-  const std::int64_t begin = b * batch_size_, end = std::min(begin + batch_size_, order_.numel());
-  batch_.select(slice_rows(order_, begin, end));
-  if (phase_.input_noise > 0) add_input_noise(begin);
+  select_batch(b);
+  if (phase_.input_noise > 0) add_input_noise(b);
   values.components.clear();
   LossInput input{.model = inputs_.model,
                   .batch = batch_,

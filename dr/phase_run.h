@@ -1,6 +1,7 @@
 // One training phase while it runs (private to this folder).
 #pragma once
 
+#include <flatland/dr/edge_sampler.h>
 #include <flatland/dr/losses.h>
 #include <flatland/dr/training.h>
 #include <flatland/engine/pool.h>
@@ -61,12 +62,15 @@ class PhaseRun {
     kernels::Graph graph;
   };
 
+  void prepare_sampling();
   void begin_epoch();
+  void order_items();
   void run_steps(const RelationContext& context);
   void record_steps(const RelationContext& context);
+  void select_batch(std::int64_t b);
   // The b-th step of the epoch.
   void step(std::int64_t b, const RelationContext& context, StepLosses& values);
-  void add_input_noise(std::int64_t begin);
+  void add_input_noise(std::int64_t b);
   double learning_rate(std::int64_t step) const;
   static Tensor in_a_row(const std::vector<StepLosses>& steps);
   EpochSums sums() const;
@@ -81,10 +85,14 @@ class PhaseRun {
   std::vector<Tensor> parameters_;
   std::unique_ptr<Optimizer> optimizer_;
   Batch batch_;
-  Tensor order_;  // int64 (N): items in the order of this epoch
+  std::optional<EdgeSampler> edges_;
+  std::vector<Tensor> ends_;  // of this epoch's edges, a batch each
+  AliasTable weights_;
+  Tensor order_;  // int64: items in the order of this epoch
   Tensor rates_;  // float64 (batches), on a GPU: the learning rates of this epoch's steps
   std::int64_t batch_size_ = 0;
-  std::int64_t batches_ = 0;  // an epoch
+  std::int64_t epoch_size_ = 0;  // items or edges an epoch
+  std::int64_t batches_ = 0;     // an epoch
   int epoch_ = 0;
   std::int64_t step_ = 0;
   std::vector<StepLosses> steps_;  // of this epoch

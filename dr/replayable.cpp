@@ -18,24 +18,37 @@ bool built_in(const Transform& transform) {
          transform.target<Normalize>() || transform.target<ToSquare>() || transform.target<Symmetrize>();
 }
 
+template <class R>
+bool built_in_as(const Relation& relation) {
+  const auto* r = relation.target<R>();
+  return r != nullptr && r->metric.built_in() &&
+         std::ranges::all_of(r->transforms, [](const Transform& t) { return built_in(t); });
+}
+
 bool built_in(const Relation* relation) {
-  const auto* dist = relation == nullptr ? nullptr : relation->target<DifferentiablePDist>();
-  return dist != nullptr && dist->metric.built_in() &&
-         std::ranges::all_of(dist->transforms, [](const Transform& t) { return built_in(t); });
+  return relation != nullptr &&
+         (built_in_as<DifferentiablePDist>(*relation) || built_in_as<DistsFromTo>(*relation));
 }
 
 }  // namespace
 
-bool replayable(const Loss& loss, const RelationMap& batch_relations) {
-  if (const auto* l = loss.target<PositionLoss>()) return is(l->f, mse_loss);
-  if (const auto* l = loss.target<ClassificationLoss>()) return is(l->f, cross_entropy);
+bool replayable(const Loss& loss, const RelationMap& batch_relations, Sampling sampling) {
+  const bool edges = sampling == Sampling::negative_edge;
+  // A recorded batch of edges has as many items as there may be at most; a loss over items would count some
+  // twice.
+  if (const auto* l = loss.target<PositionLoss>()) return !edges && is(l->f, mse_loss);
+  if (const auto* l = loss.target<ClassificationLoss>()) return !edges && is(l->f, cross_entropy);
+  if (const auto* l = loss.target<ReconstructionLoss>()) return !edges && is(l->f, mse_loss);
+  if (loss.target<CorrelationLoss>()) return !edges;
+  if (loss.target<TripletLoss>()) return edges;
   if (const auto* l = loss.target<RelationLoss>()) {
     const bool known = l->f.target<KullbackLeiblerDiv>() || l->f.target<CrossEntropyLoss>();
-    return known && built_in(batch_relations.find(l->batch_key));
+    // Items that repeat are looked for.
+    return known && sampling != Sampling::weighted && built_in(batch_relations.find(l->batch_key));
   }
   if (const auto* l = loss.target<CompoundLoss>()) {
-    return std::ranges::all_of(l->losses,
-                               [&](const auto& part) { return replayable(part.second, batch_relations); });
+    return std::ranges::all_of(
+        l->losses, [&](const auto& part) { return replayable(part.second, batch_relations, sampling); });
   }
   return false;
 }

@@ -59,23 +59,26 @@ void ParametricDR::State::set_data(const Dataset& dataset) {
                  " but the model takes ", columns, " columns; set its in_dim to the number of columns");
 }
 
+void ParametricDR::State::check_entry(const char* who, const std::string& key, const Dataset& dataset) const {
+  const auto& derived = options.derived_data;
+  const bool known = dataset.contains(key) ||
+                     std::ranges::any_of(derived, [&](const auto& entry) { return entry.first == key; });
+  FLATLAND_CHECK(known, "train: ", who, " needs the data entry '", key,
+                 "', which is neither in the data set nor derived; the data set has ",
+                 detail::listed(dataset.keys()));
+}
+
 // Finds out early, before the expensive relations, what a loss would miss in its first step.
-void ParametricDR::State::check_loss_keys(const Loss& loss, const Dataset& dataset) const {
-  const auto check_entry = [&](const char* who, const std::string& key) {
-    const auto& derived = options.derived_data;
-    const bool known = dataset.contains(key) ||
-                       std::ranges::any_of(derived, [&](const auto& entry) { return entry.first == key; });
-    FLATLAND_CHECK(known, "train: ", who, " needs the data entry '", key,
-                   "', which is neither in the data set nor derived; the data set has ",
-                   detail::listed(dataset.keys()));
-  };
-  if (const auto* l = loss.target<PositionLoss>()) check_entry("PositionLoss", l->position_key);
-  if (const auto* l = loss.target<ClassificationLoss>()) check_entry("ClassificationLoss", l->label_key);
+void ParametricDR::State::check_loss_keys(const Loss& loss, const Dataset& dataset, bool edges) const {
+  if (const auto* l = loss.target<PositionLoss>()) check_entry("PositionLoss", l->position_key, dataset);
+  if (const auto* l = loss.target<ClassificationLoss>())
+    check_entry("ClassificationLoss", l->label_key, dataset);
+  if (const auto* l = loss.target<CorrelationLoss>()) check_entry("CorrelationLoss", l->data_key, dataset);
   if (const auto* l = loss.target<CompoundLoss>()) {
-    for (const auto& part : l->losses) check_loss_keys(part.second, dataset);
+    for (const auto& part : l->losses) check_loss_keys(part.second, dataset, edges);
   }
   if (const auto* l = loss.target<RelationLoss>()) {
-    FLATLAND_CHECK(options.global_relations.find(l->global_key) != nullptr,
+    FLATLAND_CHECK(edges || options.global_relations.find(l->global_key) != nullptr,
                    "train: RelationLoss needs global relations '", l->global_key, "'; the routine has ",
                    detail::listed(options.global_relations.entries()));
     FLATLAND_CHECK(options.batch_relations.find(l->batch_key) != nullptr,
@@ -86,7 +89,9 @@ void ParametricDR::State::check_loss_keys(const Loss& loss, const Dataset& datas
 
 void ParametricDR::State::check_keys(const Dataset& dataset) const {
   for (const TrainingPhase& p : phases) {
-    for (const std::string& key : p.loss_keys) check_loss_keys(*options.losses.find(key), dataset);
+    if (p.sampling == Sampling::weighted) check_entry("weighted sampling", p.weight_key, dataset);
+    for (const std::string& key : p.loss_keys)
+      check_loss_keys(*options.losses.find(key), dataset, p.sampling == Sampling::negative_edge);
   }
 }
 
@@ -99,8 +104,8 @@ void ParametricDR::State::compute_derived(bool from_relations) {
     if ((derived.from_relations != nullptr) != from_relations) continue;
     const NoGrad no_grad;
     stage("computing derived data '" + key + "'", [&] {
-      data.set(key,
-               from_relations ? derived.from_relations(data, global_relations) : derived.from_data(data));
+      data.set(key, from_relations ? derived.from_relations(data, global_relations, context)
+                                   : derived.from_data(data));
     });
   }
 }
@@ -171,6 +176,12 @@ void ParametricDR::State::check_phase(const TrainingPhase& p) const {
                  p.learning_rate, "; it must be 0 or more");
   FLATLAND_CHECK(std::isfinite(p.input_noise) && p.input_noise >= 0, who, "input_noise is ", p.input_noise,
                  "; it is a deviation, 0 or more");
+  FLATLAND_CHECK(p.neg_sampling_rate >= 0, who, "neg_sampling_rate is ", p.neg_sampling_rate,
+                 "; it must be 0 or more");
+  FLATLAND_CHECK(
+      p.sampling != Sampling::negative_edge || options.global_relations.find(p.edge_rel_key) != nullptr, who,
+      "no global relations '", p.edge_rel_key, "' to sample edges from; the routine has ",
+      detail::listed(options.global_relations.entries()), "; set edge_rel_key");
   FLATLAND_CHECK(p.report_interval >= 1, who, "report_interval is ", p.report_interval,
                  "; it must be 1 or more");
 }

@@ -89,7 +89,8 @@ struct ParametricDR::State {
   RelationData compute_relation(const Relation& relation);
   void check_phase(const TrainingPhase& phase) const;
   void check_keys(const Dataset& dataset) const;
-  void check_loss_keys(const Loss& loss, const Dataset& dataset) const;
+  void check_entry(const char* who, const std::string& key, const Dataset& dataset) const;
+  void check_loss_keys(const Loss& loss, const Dataset& dataset, bool edges) const;
   void begin_phase();
   void run_one_epoch();
   bool run_epochs(int at_most);  // as ParametricDR::run_epochs

@@ -13,7 +13,17 @@ namespace flatland {
 //   domain 1   order of the items: phase, number = epoch; draw i decides the place of item i
 //   domain 2   input noise: phase, number = epoch; draw i D + j goes to column j of the i-th item of the
 //   epoch's order
-enum class StreamDomain : std::uint64_t { parameters = 0, order = 1, input_noise = 2 };
+//   domain 3   weighted items: phase, number = epoch; draw i decides the i-th
+//   domain 4   sampled edges: phase, number = epoch; draw i decides the target of the i-th pair
+//   domain 5   draws from a data set: draw i decides the place of item i
+enum class StreamDomain : std::uint64_t {
+  parameters = 0,
+  order = 1,
+  input_noise = 2,
+  weighted_items = 3,
+  edges = 4,
+  drawn_items = 5
+};
 
 constexpr kernels::RandomStream stream_of(std::uint64_t seed, StreamDomain domain, std::uint64_t phase,
                                           std::uint64_t number) {

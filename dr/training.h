@@ -12,8 +12,12 @@ namespace flatland {
 
 using OptimizerRecipe = std::variant<Adam, SGD>;
 
-// Every item once an epoch, in a new order each epoch; the last batch may be short.
-enum class Sampling { standard };
+// standard: every item once an epoch, in a new order each epoch; the last batch may be short
+// weighted: items drawn with replacement, with probability proportional to their weights
+// whole: all items at once, in their order; a step an epoch. With the t-SNE loss that is the exact objective.
+// negative_edge: edges drawn with replacement, with probability proportional to the relation edge_rel_key,
+//   each with neg_sampling_rate items drawn uniformly and set against its source
+enum class Sampling { standard, weighted, whole, negative_edge };
 
 // The learning rate over a phase: constant, or falling from learning_rate to final_fraction of it along half
 // a cosine over all steps.
@@ -27,11 +31,16 @@ struct LearningRateSchedule {
 
 // A field that is left at the value it has here takes the routine's training_defaults.
 struct TrainingPhase {
-  std::string name = "";                // "phase 1" and so on unless given
-  int epochs = 5;                       // 0: the phase does nothing
-  std::int64_t batch_size = 50;         // larger than N: all items
-  std::int64_t batches_per_epoch = -1;  // -1: all items once; else at most so many batches of them
+  std::string name = "";         // "phase 1" and so on unless given
+  int epochs = 5;                // 0: the phase does nothing
+  std::int64_t batch_size = 50;  // items, or edges; more than N items: all
+  // -1: N items, or max(batch_size, N / (neg_sampling_rate + 1)) edges. Else so many batches, at most N items
+  // with standard sampling.
+  std::int64_t batches_per_epoch = -1;
   Sampling sampling = Sampling::standard;
+  std::string weight_key = "weights";  // weighted: the entry (N) with the weights, not negative
+  std::string edge_rel_key = "rel";    // negative_edge: the global relations whose entries are the edges
+  int neg_sampling_rate = 5;           // negative_edge: random items an edge
   std::vector<std::string> loss_keys = {"loss"};
   std::vector<double> loss_weights = {};  // 1 each unless given
   OptimizerRecipe optimizer = Adam{};

@@ -32,12 +32,22 @@ HybridEmbedder::HybridEmbedder(const Options& options) : options_(options) {
   initialize(0);
 }
 
+Tensor HybridEmbedder::shared(const Tensor& x) const {
+  return layers_->forward(x);
+}
+Tensor HybridEmbedder::embed_shared(const Tensor& h) const {
+  return emb_layer_->forward(h);
+}
+Tensor HybridEmbedder::classify_shared(const Tensor& h) const {
+  return class_layer_->forward(h);
+}
+
 Tensor HybridEmbedder::encode(const Tensor& x) const {
-  return emb_layer_->forward(layers_->forward(x));
+  return embed_shared(shared(x));
 }
 
 Tensor HybridEmbedder::classify(const Tensor& x) const {
-  return class_layer_->forward(layers_->forward(x));
+  return classify_shared(shared(x));
 }
 
 }  // namespace flatland

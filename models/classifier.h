@@ -49,6 +49,9 @@ class HybridEmbedder : public Model {
 
   Tensor encode(const Tensor& x) const override;    // (N, in_dim) -> (N, out_dim)
   Tensor classify(const Tensor& x) const override;  // (N, in_dim) -> (N, n_classes)
+  Tensor shared(const Tensor& x) const override;    // (N, in_dim) -> the last hidden layer
+  Tensor embed_shared(const Tensor& h) const override;
+  Tensor classify_shared(const Tensor& h) const override;
   std::string name() const override { return "HybridEmbedder"; }
   std::int64_t in_dim() const override { return options_.in_dim; }
   bool replayable() const override { return true; }

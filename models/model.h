@@ -16,9 +16,17 @@ class Model : public Module {
   virtual Tensor encode(const Tensor& x) const;  // default: Error naming the role and the model
   virtual Tensor decode(const Tensor& z) const;
   virtual Tensor classify(const Tensor& x) const;  // (N, D) -> logits (N, classes)
+  // What several roles have in common, such as a trunk with two heads: a loss of several parts computes it
+  // once, and the roles from it. embed_shared(shared(x)) is embed(x), and so for the others; by default there
+  // is nothing in common, and shared(x) is x.
+  virtual Tensor shared(const Tensor& x) const { return x; }
+  virtual Tensor embed_shared(const Tensor& h) const { return embed(h); }
+  virtual Tensor classify_shared(const Tensor& h) const { return classify(h); }
   virtual std::string name() const = 0;
   // Input columns; -1 when any will do.
   virtual std::int64_t in_dim() const = 0;
+  // The entry of a data set that it takes.
+  virtual std::string input_key() const { return "main"; }
   // True when its roles queue the same kernels at each call and decide nothing on the host. A training step
   // on a GPU is then recorded once and replayed, without calling the roles again.
   virtual bool replayable() const { return false; }

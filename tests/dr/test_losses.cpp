@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 #include <flatland/dr/losses.h>
 #include <flatland/dr/parametric_dr.h>
+#include <flatland/engine/ops.h>
 #include <flatland/models/fully_connected_embedder.h>
 
+#include "tests/support/edges.h"
 #include "tests/support/golden.h"
 #include "tests/support/tensors.h"
 
@@ -249,4 +251,114 @@ TEST_CASE("errors of losses say what is missing") {
   CHECK(contains(error_of([&] { scene.backward(RelationLoss{kullback_leibler_div}); }), "flat"));
   NoEmbedding none;
   CHECK(contains(error_of([&] { call_model(none, "embed", scene.data["main"]); }), "NoEmbedding"));
+}
+
+TEST_CASE("the UMAP step over edges equals the golden step") {
+  Scene scene;
+  scene.batch_relations = DistsFromTo{.transforms = {ModifiedCauchy{.min_dist = 0.1}}};
+  const Batch batch =
+      batch_of_edges(scene.data, golden("train_steps/rows").to(Dtype::int64).to_vector<std::int64_t>(),
+                     golden("train_steps/cols").to(Dtype::int64).to_vector<std::int64_t>(),
+                     golden("train_steps/edge_rel"), 3);
+  const LossInput input{scene.model, batch, scene.global, scene.batch_relations, scene.context};
+  const Tensor value = RelationLoss{cross_entropy_loss}(input);
+  value.backward();
+  CHECK(value.item() == doctest::Approx(5.071230932056759).epsilon(1e-6));  // a and b are fitted there
+  scene.check_gradients("umap_grad", 1e-5, 1e-2);
+}
+
+TEST_CASE("the guided step equals the golden step") {
+  Scene scene;
+  CHECK(scene.backward(CompoundLoss{{{"kl", RelationLoss{kullback_leibler_div}},
+                                     {"guide", CorrelationLoss{.attribute = 2, .embedding_dim = 0}}},
+                                    {100, 1}}) == doctest::Approx(9.648719482804823).epsilon(1e-12));
+  scene.check_gradients("guided_grad", 1e-9, 1e-3);
+}
+
+namespace {
+
+const RelationDataMap no_relations;
+const RelationMap no_batch_relations;
+const RelationContext no_context;
+
+// A model that gives its input back, so that losses can be fed coordinates.
+class Mirror : public Model {
+ public:
+  Tensor encode(const Tensor& x) const override { return x; }
+  Tensor decode(const Tensor& z) const override { return z * 2.0; }
+  std::string name() const override { return "Mirror"; }
+  std::int64_t in_dim() const override { return -1; }
+};
+
+}  // namespace
+
+TEST_CASE("correlation and its gradient are the golden ones, and a constant coordinate has none") {
+  const Tensor attribute = golden("pearson/attr"), given = golden("pearson/coord");
+  Tensor coordinate = reshape(given, {100, 1}).clone();
+  coordinate.requires_grad(true);
+  Mirror model;
+  const Dataset data{{"main", Tensor::zeros({100, 1}, Dtype::float64)},
+                     {"attribute", reshape(attribute, {100, 1})}};
+  Batch batch(data, Tensor::arange(100));
+  const auto loss_of = [&](const Tensor& y) {
+    batch.replace("main", y);
+    return CorrelationLoss{.data_key = "attribute"}(
+        LossInput{model, batch, no_relations, no_batch_relations, no_context});
+  };
+  const Tensor loss = loss_of(coordinate);
+  loss.backward();
+  CHECK(loss.item() == doctest::Approx(0.7226947672707116).epsilon(1e-12));
+  check_close(reshape(coordinate.grad(), {100}), golden("pearson/grad"), 1e-10, 1e-3);
+  Tensor constant = Tensor::full({100, 1}, 3.0, Dtype::float64);
+  constant.requires_grad(true);
+  const Tensor none = loss_of(constant);
+  none.backward();
+  CHECK(none.item() == 1);
+  for (const double g : constant.grad().to_vector<double>()) CHECK(g == 0);
+  CHECK(contains(error_of([&] {
+                   batch.replace("main", coordinate);
+                   CorrelationLoss{.attribute = 1, .data_key = "attribute"}(
+                       LossInput{model, batch, no_relations, no_batch_relations, no_context});
+                 }),
+                 "attribute is 1; it is a column, counted from 0"));
+}
+
+TEST_CASE("triplets of sampled edges have PyTorch's loss and gradients, but for its offset of 1e-6") {
+  // Items 0-31 anchors, 32-63 positives, 64-95 negatives.
+  Tensor x =
+      concat({golden("triplet/anchor"), golden("triplet/positive"), golden("triplet/negative")}).clone();
+  x.requires_grad(true);
+  Mirror model;
+  const Dataset data(Tensor::zeros({96, 2}, Dtype::float64));
+  std::vector<std::int64_t> source, target;
+  for (std::int64_t i = 0; i < 32; ++i) {
+    source.insert(source.end(), {i, i});
+    target.insert(target.end(), {32 + i, 64 + i});
+  }
+  Tensor labels = Tensor::zeros({64}, Dtype::float64);
+  Batch batch = batch_of_edges(data, source, target, labels, 1);
+  batch.replace("main", x);
+  const LossInput input{model, batch, no_relations, no_batch_relations, no_context};
+  const Tensor loss = TripletLoss{}(input);
+  loss.backward();
+  CHECK(loss.item() == doctest::Approx(1.0859072653819126).epsilon(1e-6));
+  // Triplets 0 and 1 have coincident points, whose gradient is 0 here.
+  const Tensor grad = x.grad();
+  for (const auto& [name, begin] : {std::pair{"anchor", 0}, {"positive", 32}, {"negative", 64}})
+    check_close(slice_rows(grad, begin + 2, begin + 32),
+                slice_rows(golden(std::string("triplet/grad_") + name + "_1.0"), 2, 32), 1e-4, 1e-2);
+  for (const double g : grad.to_vector<double>()) CHECK(std::isfinite(g));
+  const Batch plain(data, Tensor::arange(4));
+  CHECK(contains(error_of([&] {
+                   TripletLoss{}(LossInput{model, plain, no_relations, no_batch_relations, no_context});
+                 }),
+                 "neg_sampling_rate = 1"));
+}
+
+TEST_CASE("reconstruction compares what comes back with what went in") {
+  Mirror model;
+  const Dataset data(Tensor::full({4, 3}, 2.0));
+  const Batch batch(data, Tensor::arange(4));
+  CHECK(ReconstructionLoss{}(LossInput{model, batch, no_relations, no_batch_relations, no_context}).item() ==
+        4);
 }

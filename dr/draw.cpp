@@ -1,0 +1,45 @@
+#include <flatland/dr/draw.h>
+#include <flatland/dr/streams.h>
+#include <flatland/kernels/random.h>
+
+#include <map>
+#include <vector>
+
+namespace flatland {
+
+namespace {
+
+std::vector<std::int64_t> labels_of(const char* who, const Tensor& labels) {
+  FLATLAND_CHECK(labels.defined() && labels.rank() == 1 && !labels.is_floating(), who,
+                 ": the labels must be a vector of class numbers (int64 or int32)");
+  return labels.to(Dtype::int64).to_vector<std::int64_t>();
+}
+
+}  // namespace
+
+Tensor balanced_items(const Tensor& labels, std::int64_t per_class, std::uint64_t seed) {
+  FLATLAND_CHECK(per_class >= 1, "balanced_items: ", per_class, " items a class; ask for 1 or more");
+  const std::vector<std::int64_t> label = labels_of("balanced_items", labels);
+  std::vector<std::int64_t> order(label.size());
+  kernels::random_permutation(current_exec(), stream_of(seed, StreamDomain::drawn_items, 0, 0), order);
+  std::map<std::int64_t, std::int64_t> taken;
+  std::vector<std::int64_t> items;
+  for (const std::int64_t i : order)
+    if (taken[label[static_cast<std::size_t>(i)]]++ < per_class) items.push_back(i);
+  for (const auto& [value, count] : taken) {
+    FLATLAND_CHECK(count >= per_class, "balanced_items: class ", value, " has ", count, " items, but ",
+                   per_class, " are asked for");
+  }
+  return Tensor::from(items);
+}
+
+Tensor class_weights(const Tensor& labels) {
+  const std::vector<std::int64_t> label = labels_of("class_weights", labels);
+  std::map<std::int64_t, std::int64_t> size;
+  for (const std::int64_t l : label) ++size[l];
+  std::vector<float> weights;
+  for (const std::int64_t l : label) weights.push_back(1.0f / static_cast<float>(size[l]));
+  return Tensor::from(weights);
+}
+
+}  // namespace flatland

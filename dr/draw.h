@@ -1,0 +1,20 @@
+// Draws of items by their labels.
+#pragma once
+
+#include <flatland/engine/tensor.h>
+
+#include <cstdint>
+
+namespace flatland {
+
+// Item numbers, int64 (classes * per_class), of per_class different items of each class, in random order.
+// Classes are the values that occur. Rows of a data set: data.rows(balanced_items(data["labels"], 1000, 42)).
+//   labels int64 or int32 (N)
+// Error: a class with fewer items (names it).
+Tensor balanced_items(const Tensor& labels, std::int64_t per_class, std::uint64_t seed);
+
+// A weight an item, 1 / (its class's number of items), with which weighted sampling draws all classes alike.
+//   labels int64 or int32 (N)   float32 (N)
+Tensor class_weights(const Tensor& labels);
+
+}  // namespace flatland
