@@ -1,4 +1,3 @@
-#include <flatland/dr/pca.h>
 #include <flatland/dr/routine_state.h>
 #include <flatland/kernels/parallel.h>
 
@@ -43,12 +42,6 @@ bool same_values(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-DerivedData pca_of(std::string key, std::int64_t dims) {
-  return {.from_data = [key = std::move(key),
-                        dims](const Dataset& data) { return Pca::fit(data[key], dims).transform(data[key]); },
-          .from_relations = {}};
-}
-
 // --- the routine ---
 
 ParametricDR::ParametricDR(Options options) {
@@ -80,6 +73,9 @@ void ParametricDR::add_training_phase(TrainingPhase phase) {
   merge(&TrainingPhase::batch_size);
   merge(&TrainingPhase::batches_per_epoch);
   merge(&TrainingPhase::sampling);
+  merge(&TrainingPhase::weight_key);
+  merge(&TrainingPhase::edge_rel_key);
+  merge(&TrainingPhase::neg_sampling_rate);
   merge(&TrainingPhase::loss_keys);
   merge(&TrainingPhase::loss_weights);
   merge(&TrainingPhase::optimizer);
@@ -141,14 +137,15 @@ Tensor ParametricDR::apply(const Tensor& x, const ApplyOptions& options) const {
   FLATLAND_CHECK(options.batch_size >= 1, "apply: batch_size is ", options.batch_size,
                  "; it must be 1 or more");
   const Model& model = *s.options.model;
-  FLATLAND_CHECK(x.defined() && (x.rank() == 2 || (x.rank() == 1 && x.is_floating())),
+  const bool by_number = model.input_key() != "main" && x.defined() && !x.is_floating();
+  FLATLAND_CHECK(x.defined() && (x.rank() == 2 || (x.rank() == 1 && (x.is_floating() || by_number))),
                  "apply: give a matrix with a row an item, or a vector for one item");
-  check_finite("apply", x);
+  if (x.is_floating()) check_finite("apply", x);
   kernels::Exec exec(s.options.device, s.options.threads);
   const ExecScope scope(exec);
   const NoGrad no_grad;
   Tensor input = x.detach().to(s.options.device);
-  if (input.rank() == 1) input = reshape(input, {1, input.numel()});
+  if (input.rank() == 1 && !by_number) input = reshape(input, {1, input.numel()});
   if (input.is_floating()) input = input.to(detail::floating_type(model));
   const std::int64_t columns = model.in_dim();
   FLATLAND_CHECK(columns < 0 || options.method == "decode" || input.size(1) == columns,
@@ -167,7 +164,7 @@ Tensor ParametricDR::apply(const Tensor& x, const ApplyOptions& options) const {
 
 Tensor ParametricDR::apply(const Dataset& data, const ApplyOptions& options) const {
   FLATLAND_CHECK(!data.empty(), "apply: the data set is empty; give it at least one item");
-  return apply(data[options.key], options);
+  return apply(data[options.key.empty() ? model().input_key() : options.key], options);
 }
 
 Model& ParametricDR::model() const {

@@ -18,15 +18,20 @@ namespace flatland {
 // An entry of the data set that is computed before training, from other entries or from global relations.
 struct DerivedData {
   std::function<Tensor(const Dataset&)> from_data = {};  // runs before the global relations
-  std::function<Tensor(const Dataset&, const RelationDataMap&)> from_relations = {};  // runs after them
+  // Runs after them; the context takes warnings.
+  std::function<Tensor(const Dataset&, const RelationDataMap&, const RelationContext&)> from_relations = {};
 };
 // Coordinates along the first principal components of an entry.
 DerivedData pca_of(std::string key = "main", std::int64_t dims = 2);
+// Spectral coordinates of global relations (spectral.h), each component of deviation 1; where they cannot be
+// found, PCA's coordinates of fallback_key likewise, with a warning.
+DerivedData spectral_of(std::string relation_key = "rel", std::int64_t dims = 2,
+                        std::string fallback_key = "main");
 
 // Calls of one role of the model, in batches.
 struct ApplyOptions {
   std::string method = "embed";  // embed, encode, decode, classify
-  std::string key = "main";
+  std::string key = "";          // of a data set; empty: what the model takes
   std::int64_t batch_size = 4096;
 };
 

@@ -51,19 +51,33 @@ struct Report::State {
     double seconds = 0;
   };
 
+  struct Run {
+    std::string name;
+    std::vector<Phase> phases;
+    Named<Named<double>> metrics;
+    std::string parameters_sha256;
+  };
+
   Options options;
-  Named<double> stages;  // a name may come twice
-  std::vector<Phase> phases;
-  Named<Named<double>> metrics;
-  std::string parameters_sha256;
+  Named<double> stages;      // a name may come twice
+  std::vector<Run> runs{1};  // the first has no name: what is outside of runs
   std::vector<std::string> files;
   std::vector<std::string> warnings;
   Named<std::variant<double, std::string>> more;
+
+  // Of all runs; one alone has its own.
+  std::string all_parameters() const {
+    if (runs.size() == 1) return runs[0].parameters_sha256;
+    Sha256 sum;
+    for (const Run& run : runs) sum.update(std::as_bytes(std::span(run.parameters_sha256)));
+    return sum.hex();
+  }
 
   void add(const Event& event) {
     using Kind = Event::Kind;
     if (event.kind == Kind::stage_finished) stages.emplace_back(event.text, event.seconds);
     if (event.kind == Kind::warning) warnings.push_back(event.text);
+    std::vector<Phase>& phases = runs.back().phases;
     if (event.kind == Kind::phase_started) phases.push_back({{event.text, {}, {}}, 0});
     if (phases.empty()) return;
     Phase& phase = phases.back();
@@ -94,11 +108,15 @@ void Report::stage(std::string name, double seconds) {
 }
 
 void Report::metric(std::string_view group, std::string_view name, double value) {
-  entry(entry(state_->metrics, group), name) = value;
+  entry(entry(state_->runs.back().metrics, group), name) = value;
+}
+
+void Report::begin_run(std::string name) {
+  state_->runs.push_back({std::move(name), {}, {}, {}});
 }
 
 void Report::parameters(const Module& module) {
-  state_->parameters_sha256 = sha256_of(module.parameters());
+  state_->runs.back().parameters_sha256 = sha256_of(module.parameters());
 }
 
 void Report::file(const std::filesystem::path& path) {
@@ -112,6 +130,33 @@ void Report::set(std::string_view name, double value) {
 void Report::set(std::string_view name, std::string_view text) {
   entry(state_->more, name) = std::string(text);
 }
+
+namespace {
+
+template <class Run>
+void write_run(detail::JsonWriter& json, const Run& run) {
+  json.begin_list("phases");
+  for (const auto& phase : run.phases) {
+    json.begin_object();
+    json.text("name", phase.history.name);
+    json.number("seconds", phase.seconds);
+    json.numbers("loss", phase.history.loss);
+    json.begin_object("components");
+    for (const auto& [part, values] : phase.history.components) json.numbers(part, values);
+    json.end_object();
+    json.end_object();
+  }
+  json.end_list();
+  json.begin_object("metrics");
+  for (const auto& [group, values] : run.metrics) {
+    json.begin_object(group);
+    for (const auto& [metric, value] : values) json.number(metric, value);
+    json.end_object();
+  }
+  json.end_object();
+}
+
+}  // namespace
 
 std::string Report::json() const {
   const State& s = *state_;
@@ -135,26 +180,19 @@ std::string Report::json() const {
     json.end_object();
   }
   json.end_list();
-  json.begin_list("phases");
-  for (const Report::State::Phase& phase : s.phases) {
-    json.begin_object();
-    json.text("name", phase.history.name);
-    json.number("seconds", phase.seconds);
-    json.numbers("loss", phase.history.loss);
-    json.begin_object("components");
-    for (const auto& [part, values] : phase.history.components) json.numbers(part, values);
-    json.end_object();
-    json.end_object();
+  write_run(json, s.runs.front());
+  if (s.runs.size() > 1) {
+    json.begin_list("runs");
+    for (std::size_t r = 1; r < s.runs.size(); ++r) {
+      json.begin_object();
+      json.text("name", s.runs[r].name);
+      write_run(json, s.runs[r]);
+      json.text("parameters_sha256", s.runs[r].parameters_sha256);
+      json.end_object();
+    }
+    json.end_list();
   }
-  json.end_list();
-  json.begin_object("metrics");
-  for (const auto& [group, values] : s.metrics) {
-    json.begin_object(group);
-    for (const auto& [metric, value] : values) json.number(metric, value);
-    json.end_object();
-  }
-  json.end_object();
-  json.text("parameters_sha256", s.parameters_sha256);
+  json.text("parameters_sha256", s.all_parameters());
   json.texts("warnings", s.warnings);
   json.texts("files", s.files);
   json.end_object();

@@ -20,6 +20,8 @@ std::string sha256_of(const std::vector<NamedTensor>& tensors);
 // {"program", "version", "device", "threads", "isa", "seed", "stages": [{"name", "seconds"}],
 //  "phases": [{"name", "seconds", "loss": [...], "components": {name: [...]}}],
 //  "metrics": {"train": {...}, "unseen": {...}}, "parameters_sha256", "files": [...]}
+// With begin_run also "runs": [{"name", "phases", "metrics", "parameters_sha256"}], what was reported after
+// each.
 //   Report report({.program = "quickstart", .seed = 42});
 //   ParametricTSNE tsne({..., .on_event = report.listener(log_to(std::clog))});
 //   report.metric("train", "trustworthiness", trustworthiness(x, y));
@@ -39,6 +41,8 @@ class Report {
   Listener listener(Listener next = {});
   // A stage of the program's own.
   void stage(std::string name, double seconds);
+  // From here on, phases, metrics and parameters are those of a run of this name, one of several.
+  void begin_run(std::string name);
   void metric(std::string_view group, std::string_view name, double value);
   void parameters(const Module& module);
   void file(const std::filesystem::path& path);

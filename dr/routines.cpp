@@ -5,17 +5,20 @@ namespace flatland {
 
 namespace {
 
-ParametricDR::Options tsne_recipe(const ParametricTSNE::Options& o) {
-  FLATLAND_CHECK(o.model || o.in_dim >= 1, "ParametricTSNE: in_dim is ", o.in_dim,
+// The given model, or a fully connected one.
+template <class Options>
+ModelHandle model_of(const char* who, const Options& o) {
+  FLATLAND_CHECK(o.model || o.in_dim >= 1, who, ": in_dim is ", o.in_dim,
                  "; set it to the number of columns of the data, or give a model");
-  FLATLAND_CHECK(o.out_dim >= 1, "ParametricTSNE: out_dim is ", o.out_dim, "; it must be 1 or more");
-  const ModelHandle model = o.model ? o.model
-                                    : FullyConnectedEmbedder({.in_dim = o.in_dim,
-                                                              .hidden_dims = o.hidden_dims,
-                                                              .out_dim = o.out_dim,
-                                                              .activation = o.activation});
+  FLATLAND_CHECK(o.out_dim >= 1, who, ": out_dim is ", o.out_dim, "; it must be 1 or more");
+  if (o.model) return o.model;
+  return FullyConnectedEmbedder(
+      {.in_dim = o.in_dim, .hidden_dims = o.hidden_dims, .out_dim = o.out_dim, .activation = o.activation});
+}
+
+ParametricDR::Options tsne_recipe(const ParametricTSNE::Options& o) {
   ParametricDR::Options recipe{
-      .model = model,
+      .model = model_of("ParametricTSNE", o),
       .global_relations =
           NeighborBasedPDist{
               .metric = o.metric,
@@ -29,6 +32,27 @@ ParametricDR::Options tsne_recipe(const ParametricTSNE::Options& o) {
       .seed = o.seed,
       .on_event = o.on_event};
   if (o.pca_initialization) recipe.derived_data = {{"pca", pca_of("main", o.out_dim)}};
+  return recipe;
+}
+
+ParametricDR::Options umap_recipe(const ParametricUMAP::Options& o) {
+  ParametricDR::Options recipe{
+      .model = model_of("ParametricUMAP", o),
+      .global_relations =
+          NeighborBasedPDist{
+              .n_neighbors = o.n_neighbors,
+              .metric = o.metric,
+              .transforms = {ConnectivityBasedRescale{.n_neighbors = static_cast<double>(o.n_neighbors)},
+                             Symmetrize{.subtract_product = true}}},
+      .batch_relations =
+          DistsFromTo{.transforms = {ModifiedCauchy{.min_dist = o.min_dist, .spread = o.spread}}},
+      .losses = {{"init", PositionLoss{.position_key = "spectral"}},
+                 {"embedding", RelationLoss{cross_entropy_loss}}},
+      .device = o.device,
+      .threads = o.threads,
+      .seed = o.seed,
+      .on_event = o.on_event};
+  if (o.spectral_initialization) recipe.derived_data = {{"spectral", spectral_of("rel", o.out_dim)}};
   return recipe;
 }
 
@@ -54,6 +78,28 @@ ParametricTSNE::ParametricTSNE(Options options) : ParametricDR(tsne_recipe(optio
                       .schedule = options.schedule,
                       .report_interval = options.report_interval,
                       .input_noise = options.input_noise});
+}
+
+ParametricUMAP::ParametricUMAP(Options options) : ParametricDR(umap_recipe(options)) {
+  if (options.spectral_initialization) {
+    add_training_phase({.name = "spectral_init",
+                        .epochs = options.init_epochs,
+                        .batch_size = options.init_batch_size,
+                        .loss_keys = {"init"},
+                        .optimizer = options.optimizer,
+                        .learning_rate = options.init_learning_rate});
+  }
+  add_training_phase({.name = "embedding",
+                      .epochs = options.epochs,
+                      .batch_size = options.batch_size,
+                      .batches_per_epoch = options.batches_per_epoch,
+                      .sampling = Sampling::negative_edge,
+                      .neg_sampling_rate = options.negative_sampling_rate,
+                      .loss_keys = {"embedding"},
+                      .optimizer = options.optimizer,
+                      .learning_rate = options.learning_rate,
+                      .schedule = options.schedule,
+                      .report_interval = options.report_interval});
 }
 
 }  // namespace flatland

@@ -41,4 +41,39 @@ class ParametricTSNE : public ParametricDR {
   explicit ParametricTSNE(Options options);
 };
 
+// Parametric UMAP (Sainburg, McInnes and Gentner, 2021), in ParaDime's form: fuzzy neighbour relations
+// against modified Cauchy similarities of sampled edges by cross-entropy, after a phase that pulls the points
+// to their spectral positions. Phases "spectral_init" and "embedding", as there.
+class ParametricUMAP : public ParametricDR {
+ public:
+  struct Options {
+    std::int64_t in_dim = 0;  // columns of the data
+    std::int64_t n_neighbors = 30;
+    double min_dist = 0.01;  // how close embedded neighbours may come
+    double spread = 1;       // the scale of the embedding
+    std::vector<std::int64_t> hidden_dims = {100, 50};
+    std::int64_t out_dim = 2;
+    Activation activation = activation::softplus;
+    bool spectral_initialization = true;
+    int epochs = 30;
+    int init_epochs = 5;
+    std::int64_t batch_size = 10;         // edges
+    std::int64_t batches_per_epoch = -1;  // see TrainingPhase
+    int negative_sampling_rate = 5;       // random items an edge
+    std::int64_t init_batch_size = 100;   // items
+    double learning_rate = 0.005;
+    double init_learning_rate = 0.05;
+    LearningRateSchedule schedule = {};  // of the embedding phase
+    int report_interval = 5;             // of the embedding phase
+    OptimizerRecipe optimizer = Adam{};
+    ModelHandle model = {};  // instead of a fully connected one
+    MetricOr<RowMetric> metric = {};
+    Device device = Device::cpu;  // best_device() takes a GPU where there is one
+    int threads = 0;
+    std::uint64_t seed = 42;
+    Listener on_event = {};
+  };
+  explicit ParametricUMAP(Options options);
+};
+
 }  // namespace flatland

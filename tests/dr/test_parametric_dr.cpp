@@ -333,19 +333,19 @@ TEST_CASE("the cosine schedule falls from the learning rate to its fraction") {
 
 TEST_CASE("derived data may use relations, and runs after them") {
   std::vector<std::string> stages;
-  ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = 6}),
-                   .global_relations = PDist{},
-                   .derived_data = {{"mean_dist",
-                                     {.from_relations =
-                                          [](const Dataset&, const RelationDataMap& relations) {
-                                            return flatland::mean(relations[0].second.to_square().values(),
-                                                                  1);
-                                          }}},
-                                    {"pca", pca_of("main", 2)}},
-                   .losses = PositionLoss{},
-                   .on_event = [&](const Event& e) {
-                     if (e.kind == Event::Kind::stage_started) stages.push_back(e.text);
-                   }});
+  ParametricDR dr(
+      {.model = FullyConnectedEmbedder({.in_dim = 6}),
+       .global_relations = PDist{},
+       .derived_data = {{"mean_dist",
+                         {.from_relations =
+                              [](const Dataset&, const RelationDataMap& relations, const RelationContext&) {
+                                return flatland::mean(relations[0].second.to_square().values(), 1);
+                              }}},
+                        {"pca", pca_of("main", 2)}},
+       .losses = PositionLoss{},
+       .on_event = [&](const Event& e) {
+         if (e.kind == Event::Kind::stage_started) stages.push_back(e.text);
+       }});
   dr.add_training_phase({.epochs = 1});
   dr.train(data());
   CHECK(stages == std::vector<std::string>{"data set initialised", "computing derived data 'pca'",

@@ -1,0 +1,42 @@
+#include <flatland/dr/parametric_dr.h>
+#include <flatland/dr/pca.h>
+#include <flatland/dr/spectral.h>
+#include <flatland/engine/ops.h>
+
+#include <algorithm>
+
+namespace flatland {
+
+DerivedData pca_of(std::string key, std::int64_t dims) {
+  return {.from_data = [key = std::move(key),
+                        dims](const Dataset& data) { return Pca::fit(data[key], dims).transform(data[key]); },
+          .from_relations = {}};
+}
+
+namespace {
+
+// Each column of mean 0 and deviation 1 (divisor N - 1); constant ones become 0.
+Tensor standardized(const Tensor& y) {
+  const Tensor centred = y - mean(y, 0);
+  const double divisor = static_cast<double>(std::max<std::int64_t>(1, y.size(0) - 1));
+  const Tensor deviation = sqrt(sum(square(centred), 0) / divisor);
+  return centred / (deviation + equal(deviation, deviation * 0.0));
+}
+
+}  // namespace
+
+DerivedData spectral_of(std::string relation_key, std::int64_t dims, std::string fallback_key) {
+  const auto compute = [=](const Dataset& data, const RelationDataMap& relations,
+                           const RelationContext& context) {
+    const auto found = std::ranges::find(relations, relation_key, &RelationDataMap::value_type::first);
+    FLATLAND_CHECK(found != relations.end(), "spectral_of: no global relations '", relation_key,
+                   "'; there are ", std::to_string(relations.size()), " others");
+    if (const std::optional<Tensor> y = spectral_embedding(found->second, dims)) return standardized(*y);
+    context.warn("the spectral start of relations '" + relation_key +
+                 "' was not found in reasonable time; PCA of '" + fallback_key + "' takes its place");
+    return standardized(Pca::fit(data[fallback_key], dims).transform(data[fallback_key]));
+  };
+  return {.from_data = {}, .from_relations = compute};
+}
+
+}  // namespace flatland

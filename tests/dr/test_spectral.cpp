@@ -1,0 +1,144 @@
+#include <doctest/doctest.h>
+#include <flatland/dr/parametric_dr.h>
+#include <flatland/dr/spectral.h>
+#include <flatland/engine/ops.h>
+#include <flatland/models/fully_connected_embedder.h>
+
+#include "tests/support/devices.h"
+#include "tests/support/golden.h"
+#include "tests/support/tensors.h"
+
+#include <cmath>
+
+using namespace flatland;
+using namespace flatland::test;
+
+namespace {
+
+RelationData golden_graph() {
+  return RelationData(SparseRelations{golden("neighbors/conn_sym_indptr").to(Dtype::int64),
+                                      golden("neighbors/conn_sym_indices"),
+                                      golden("neighbors/conn_sym_data")})
+      .marked_symmetric();
+}
+
+RelationData neighbor_graph(const Tensor& x, std::int64_t k) {
+  return NeighborBasedPDist{.n_neighbors = k,
+                            .transforms = {ConnectivityBasedRescale{.n_neighbors = static_cast<double>(k)},
+                                           Symmetrize{.subtract_product = true}}}(x, {});
+}
+
+void check_finite_map(const Tensor& y, std::int64_t n, std::int64_t dims) {
+  CHECK(y.shape() == Shape({n, dims}));
+  for (const double v : y.to_vector<double>()) CHECK(std::isfinite(v));
+}
+
+// |L y - lambda D y| of each column, by the dense definition; a row an item.
+double worst_residual(const RelationData& graph, const Tensor& y) {
+  const Tensor w = graph.to_square().values();
+  const std::int64_t n = w.size(0);
+  double worst = 0;
+  for (std::int64_t c = 0; c < y.size(1); ++c) {
+    double above = 0, below = 0;
+    std::vector<double> degree(static_cast<std::size_t>(n)), product(static_cast<std::size_t>(n));
+    for (std::int64_t i = 0; i < n; ++i)
+      for (std::int64_t j = 0; j < n; ++j) {
+        if (i == j) continue;
+        degree[static_cast<std::size_t>(i)] += w.at(i, j);
+        product[static_cast<std::size_t>(i)] += w.at(i, j) * y.at(j, c);
+      }
+    for (std::int64_t i = 0; i < n; ++i) {
+      above += y.at(i, c) * product[static_cast<std::size_t>(i)];
+      below += y.at(i, c) * y.at(i, c) * degree[static_cast<std::size_t>(i)];
+    }
+    for (std::int64_t i = 0; i < n; ++i)
+      worst = std::max(worst, std::abs(product[static_cast<std::size_t>(i)] -
+                                       above / below * degree[static_cast<std::size_t>(i)] * y.at(i, c)) /
+                                  std::sqrt(below));
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("spectral coordinates are scikit-learn's, whatever their length and sign") {
+  const std::optional<Tensor> y = spectral_embedding(golden_graph(), 2);
+  REQUIRE(y);
+  const Tensor want = golden("spectral/raw");
+  for (std::int64_t c = 0; c < 2; ++c) {
+    const Tensor own = column(*y, c), other = column(want, c);
+    const double factor = (sum(own * other) / sum(own * own)).item();
+    CHECK(std::abs(factor) > 0);
+    check_close(own * factor, other, 1e-7, 0.1);
+  }
+}
+
+TEST_CASE("the spectral start is ParaDime's, up to sign") {
+  ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = 5}),
+                   .global_relations = Precomputed{golden_graph()},
+                   .derived_data = {{"spectral", spectral_of()}},
+                   .losses = PositionLoss{.position_key = "spectral"}});
+  dr.prepare(golden("neighbors/X"));
+  const Tensor got = dr.dataset()["spectral"], want = golden("spectral/standardised_ddof1");
+  for (std::int64_t c = 0; c < 2; ++c) {
+    const Tensor own = column(got, c), other = column(want, c).to(own.dtype());
+    check_close(own * (sum(own * other).item() < 0 ? -1.0 : 1.0), other, 1e-5, 1);
+  }
+}
+
+TEST_CASE(
+    "large graphs are solved step by step, to the same end, with the same bits for any number of threads") {
+  const Tensor x = random_tensor({700, 3}, 5, Dtype::float64);
+  const RelationData graph = neighbor_graph(x, 10);
+  Tensor first;
+  for (const int threads : {1, 2, 3, 8}) {
+    kernels::Exec exec(Device::cpu, threads);
+    const ExecScope scope(exec);
+    const std::optional<Tensor> y = spectral_embedding(graph, 3);
+    REQUIRE(y);
+    if (threads == 1) {
+      first = *y;
+      CHECK(worst_residual(graph, first) < 1e-5);
+    } else {
+      CHECK(same_bits(*y, first));
+    }
+  }
+}
+
+TEST_CASE("a graph of several parts has finite coordinates, and parts apart") {
+  for (const std::int64_t groups : {2, 3, 7}) {
+    const std::int64_t n = 40 * groups;
+    const Tensor x = clouds(n, 8, groups, 3) * 1000.0;
+    const RelationData graph = neighbor_graph(x, 5);
+    for (const std::int64_t dims : {1, 2, 3, 10}) {
+      const std::optional<Tensor> y = spectral_embedding(graph, dims);
+      REQUIRE(y);
+      check_finite_map(*y, n, dims);
+      double nearest = HUGE_VAL;
+      for (std::int64_t i = 0; i < groups; ++i)
+        for (std::int64_t j = 0; j < n; ++j) {
+          double d2 = 0;
+          for (std::int64_t c = 0; c < dims; ++c) d2 += std::pow(y->at(i, c) - y->at(j, c), 2);
+          if (j % groups != i % groups) nearest = std::min(nearest, d2);
+        }
+      CHECK(nearest > 0);
+    }
+  }
+}
+
+TEST_CASE("graphs without edges, tiny ones, and what is wrong") {
+  const RelationData none(SparseRelations{Tensor::zeros({6}, Dtype::int64), Tensor::zeros({0}, Dtype::int32),
+                                          Tensor::zeros({0}, Dtype::float64)});
+  check_finite_map(*spectral_embedding(none, 2), 5, 2);
+  const RelationData two(SquareRelations{Tensor::from(std::vector<double>{0, 1, 1, 0}, {2, 2})});
+  check_finite_map(*spectral_embedding(two, 2), 2, 2);
+  const RelationData negative(SquareRelations{Tensor::from(std::vector<double>{0, -1, -1, 0}, {2, 2})});
+  CHECK(error_of([&] { static_cast<void>(spectral_embedding(negative, 2)); }) ==
+        "spectral_embedding: the relation of items 0 and 1 is -1; they must be finite and not negative");
+  CHECK(contains(error_of([&] { static_cast<void>(spectral_embedding(two, 0)); }), "ask for 1 or more"));
+}
+
+TEST_CASE("where the spectral start is not found PCA takes its place, loudly") {
+  const RelationData graph = neighbor_graph(random_tensor({400, 3}, 5, Dtype::float64), 10);
+  CHECK(!spectral_embedding(graph, 2, {.max_products = 1, .tolerance = 1e-300}));
+}
