@@ -23,16 +23,9 @@ void parametric_tsne(const Options& options) {
                  .device = options.device,
                  .threads = options.threads,
                  .seed = options.seed});
-  const std::int64_t n = options.quick ? 1000 : 5000;
+  const MnistSplit mnist = read_mnist_split(report, options, options.quick ? 1000 : 5000);
 
-  const Dataset mnist = timed_stage(report, "reading " + options.data.string(), [&] {
-    const LabelledImages all = read_mnist(options.data);
-    return Dataset{{"main", all.images}, {"labels", all.labels}};
-  });
-  const Dataset train = mnist.first(n);
-  const Dataset unseen = mnist.slice(n, 2 * n);
-
-  ParametricTSNE tsne({.in_dim = train["main"].size(1),
+  ParametricTSNE tsne({.in_dim = 784,
                        .perplexity = options.quick ? 30.0 : 100.0,
                        .epochs = options.quick ? 5 : 40,
                        .learning_rate = 0.02,
@@ -42,32 +35,9 @@ void parametric_tsne(const Options& options) {
                        .threads = options.threads,
                        .seed = options.seed,
                        .on_event = show(report)});
-  tsne.train(train);
+  tsne.train(mnist.train);
   report.parameters(tsne.model());
-
-  const LabelledPoints on_train{train["main"], tsne.apply(train), train["labels"]};
-  const LabelledPoints on_unseen{unseen["main"], tsne.apply(unseen), unseen["labels"]};
-  const Tensor everything = timed_stage(report, "embedding all " + std::to_string(mnist.size()) + " images",
-                                        [&] { return tsne.apply(mnist); });
-
-  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
-    return std::vector<Quality>{train_quality(on_train), unseen_quality(on_train, on_unseen)};
-  });
-  show_quality(report, qualities);
-
-  write_results(report, options,
-                {.title = "MNIST, parametric t-SNE",
-                 .panels = {{.title = "train",
-                             .note = summary(qualities[0]),
-                             .content = Scatter{.points = on_train.y, .labels = on_train.labels}},
-                            {.title = "unseen",
-                             .note = summary(qualities[1]),
-                             .content = Scatter{.points = on_unseen.y, .labels = on_unseen.labels}},
-                            {.title = "all, by the same map",
-                             .note = std::to_string(mnist.size()) + " items",
-                             .content = Scatter{.points = everything, .labels = mnist["labels"]}}},
-                 .same_scale = true},
-                "mnist.png");
+  write_mnist_maps(report, options, mnist, tsne, "MNIST, parametric t-SNE");
 }
 
 }  // namespace

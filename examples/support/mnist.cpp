@@ -1,5 +1,9 @@
 #include "examples/support/mnist.h"
 
+#include "examples/support/console.h"
+#include "examples/support/quality.h"
+#include "examples/support/results.h"
+
 #include <flatland/dr/readers.h>
 
 #include <string>
@@ -21,6 +25,42 @@ LabelledImages read_mnist(const std::filesystem::path& folder) {
   detail::fail(folder.string(),
                ": has no train-images-idx3-ubyte[.gz]; get it with examples/get_data.sh mnist --to ",
                folder.string(), ", or say where it is with --data");
+}
+
+MnistSplit read_mnist_split(Report& report, const Options& options, std::int64_t n) {
+  const Dataset all = timed_stage(report, "reading " + options.data.string(), [&] {
+    const LabelledImages mnist = read_mnist(options.data);
+    return Dataset{{"main", mnist.images}, {"labels", mnist.labels}};
+  });
+  return {all, all.first(n), all.slice(n, 2 * n)};
+}
+
+void write_mnist_maps(Report& report, const Options& options, const MnistSplit& mnist,
+                      const ParametricDR& routine, const std::string& title) {
+  const auto embedded = [&](const Dataset& data) {
+    return LabelledPoints{data["main"], routine.apply(data), data["labels"]};
+  };
+  const LabelledPoints train = embedded(mnist.train), unseen = embedded(mnist.unseen);
+  const Tensor everything =
+      timed_stage(report, "embedding all " + std::to_string(mnist.all.size()) + " images",
+                  [&] { return routine.apply(mnist.all); });
+  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
+    return std::vector<Quality>{train_quality(train), unseen_quality(train, unseen)};
+  });
+  show_quality(report, qualities);
+  write_results(report, options,
+                {.title = title,
+                 .panels = {{.title = "train",
+                             .note = summary(qualities[0]),
+                             .content = Scatter{.points = train.y, .labels = train.labels}},
+                            {.title = "unseen",
+                             .note = summary(qualities[1]),
+                             .content = Scatter{.points = unseen.y, .labels = unseen.labels}},
+                            {.title = "all, by the same map",
+                             .note = std::to_string(mnist.all.size()) + " items",
+                             .content = Scatter{.points = everything, .labels = mnist.all["labels"]}}},
+                 .same_scale = true},
+                "mnist.png");
 }
 
 }  // namespace flatland::examples
