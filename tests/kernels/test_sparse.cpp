@@ -258,6 +258,51 @@ TEST_CASE("dense_block and sparse_block need no sum on every device") {
   }
 }
 
+// The CPU says so; a step on a GPU cannot.
+TEST_CASE("items that are not there and entries past the capacity are refused or left out on every device") {
+  constexpr std::int64_t n = 10, b = 4;
+  OwnedSparse<float> m = to_sparse<float>(std::vector<double>(n * n, 0.5), n);
+  for (const Device device : devices()) {
+    const Exec exec(device);
+    for (const std::int64_t capacity : {b, std::int64_t{1}}) {
+      std::vector<std::int64_t> index{3, n, -1, 7}, begin(b, -7), end(b, -7);
+      if (capacity < b) index = {3, 0, 9, 7};
+      std::vector<std::int32_t> position(n, -1), col(b * capacity + 1, -7);
+      std::vector<float> value(b * capacity + 1, -7), block(b * b, -7);
+      float dense_sum = 0;
+      const std::string refused = message([&] {
+        const SparseMirror<float> matrix(exec, m);
+        const Mirror<std::int64_t> items(exec, index), mbegin(exec, begin), mend(exec, end);
+        const Mirror<std::int32_t> map(exec, position), mcol(exec, col);
+        const Mirror<float> mvalue(exec, value), mblock(exec, block);
+        const auto entries = static_cast<std::size_t>(b * capacity);
+        kernels::sparse_block<float>(exec, matrix.view(), items.span(), map.span(), false, capacity,
+                                     mbegin.span(), mend.span(), mcol.span().first(entries),
+                                     mvalue.span().first(entries), nullptr);
+        dense_sum = kernels::dense_block<float>(exec, matrix.view(), items.span(), map.span(), false,
+                                                MatView<float>(mblock.data(), b, b));
+      });
+      CHECK(position == std::vector<std::int32_t>(n, -1));
+      CHECK(col.back() == -7);
+      CHECK(value.back() == -7);
+      if (device == Device::cpu) {
+        CHECK(contains(refused, capacity < b ? "capacity" : "item 10 at 1"));
+        continue;
+      }
+      CHECK(refused.empty());
+      CHECK(begin == std::vector<std::int64_t>{0, capacity, 2 * capacity, 3 * capacity});
+      if (capacity < b) {
+        CHECK(end == std::vector<std::int64_t>{1, 2, 3, 4});
+        CHECK(col == std::vector<std::int32_t>{0, 0, 0, 0, -7});
+      } else {
+        CHECK(end == std::vector<std::int64_t>{2, 4, 8, 14});
+        CHECK(dense_sum == 2);
+        CHECK(block == std::vector<float>{0.5F, 0, 0, 0.5F, 0, 0, 0, 0, 0, 0, 0, 0, 0.5F, 0, 0, 0.5F});
+      }
+    }
+  }
+}
+
 TEST_CASE("blocks have the same bits for any number of threads") {
   const OwnedSparse<float> m = to_sparse<float>(random_relation(400, 90, true, 9), 400);
   const std::vector<std::int64_t> index = random_items(400, 150, 1);
