@@ -60,6 +60,8 @@ void permit([[maybe_unused]] Device device, [[maybe_unused]] void* p, [[maybe_un
 #endif
 }
 
+using detail::GraphMemory;
+
 class Pool {
  public:
   explicit Pool(Device device) : device_(device) {}
@@ -86,6 +88,8 @@ class Pool {
     in_use_ -= c.size;
     if (c.index >= k_classes) {
       permit(device_, block, c.size);
+      --large_;
+      if (recording_) return held_.push_back(block);  // room was reserved when the block was made
       return kernels::free_memory(device_, block);
     }
     forbid(device_, block, c.size);
@@ -93,27 +97,27 @@ class Pool {
     cached_ += c.size;
   }
 
-  using FreeBlocks = std::vector<std::vector<void*>>;  // by size class
-
-  // Takes all free blocks out; what was made stays counted.
-  FreeBlocks take_free() {
+  // While a graph is recorded, what the steps free stays where it is: the graph uses it again. Takes all free
+  // blocks out; what was made stays counted.
+  GraphMemory::Blocks begin_recording() {
     const std::lock_guard lock(mutex_);
-    FreeBlocks taken(k_classes);
-    for (std::size_t i = 0; i < taken.size(); ++i) {
-      taken[i].reserve(classes_[i].made);
-      taken[i].swap(classes_[i].free);
-      classes_[i].free.reserve(classes_[i].made);
-    }
-    cached_ = 0;
-    return taken;
+    held_.reserve(large_);
+    GraphMemory::Blocks others = take_free();
+    recording_ = true;
+    return others;
   }
-  void give_free(FreeBlocks& blocks) noexcept {
+  // Gives `others` back, and returns what the graph is to keep.
+  GraphMemory::Blocks end_recording(GraphMemory::Blocks& others) {
     const std::lock_guard lock(mutex_);
-    for (std::size_t i = 0; i < blocks.size(); ++i) {
-      for (void* block : blocks[i]) classes_[i].free.push_back(block);
-      cached_ += blocks[i].size() * classes_[i].size;
-      blocks[i].clear();
-    }
+    recording_ = false;
+    GraphMemory::Blocks kept = take_free();
+    kept.large.swap(held_);
+    give_free(others);
+    return kept;
+  }
+  void take_back(GraphMemory::Blocks& blocks) noexcept {
+    const std::lock_guard lock(mutex_);
+    give_free(blocks);
   }
 
   std::size_t release() {
@@ -134,20 +138,41 @@ class Pool {
   };
   static std::size_t at(SizeClass c) { return static_cast<std::size_t>(c.index); }
 
+  GraphMemory::Blocks take_free() {
+    GraphMemory::Blocks taken{std::vector<std::vector<void*>>(k_classes), {}};
+    for (std::size_t i = 0; i < taken.classes.size(); ++i) {
+      taken.classes[i].reserve(classes_[i].made);
+      taken.classes[i].swap(classes_[i].free);
+      classes_[i].free.reserve(classes_[i].made);
+    }
+    cached_ = 0;
+    return taken;
+  }
+  void give_free(GraphMemory::Blocks& blocks) noexcept {
+    for (std::size_t i = 0; i < blocks.classes.size(); ++i) {
+      for (void* block : blocks.classes[i]) classes_[i].free.push_back(block);
+      cached_ += blocks.classes[i].size() * classes_[i].size;
+      blocks.classes[i].clear();
+    }
+    for (void* block : blocks.large) kernels::free_memory(device_, block);
+    blocks.large.clear();
+  }
+
   void* fresh(SizeClass c, std::size_t bytes) {
+    if (c.index >= k_classes) held_.reserve(large_ + held_.size() + 1);
     if (c.index < k_classes) {
       Class& kept = classes_[at(c)];
       kept.size = c.size;
       if (kept.free.capacity() < kept.made + 1) kept.free.reserve(2 * kept.made + 8);
     }
     void* block = kernels::allocate_memory(device_, c.size);
-    if (!block) {
+    if (!block && !recording_) {  // the graph uses what is free now
       release_locked();
       block = kernels::allocate_memory(device_, c.size);
     }
     FLATLAND_CHECK(block, "memory: ", name(device_), " has no ", bytes, " bytes left (", in_use_,
                    " are in use); use smaller batches or fewer items");
-    if (c.index < k_classes) ++classes_[at(c)].made;
+    ++(c.index < k_classes ? classes_[at(c)].made : large_);
     ++system_allocations_;
     forbid(device_, block, c.size);
     return block;
@@ -170,6 +195,9 @@ class Pool {
   Device device_;
   std::mutex mutex_;
   std::array<Class, k_classes> classes_;
+  std::size_t large_ = 0;    // living blocks above all classes
+  std::vector<void*> held_;  // of them, what was freed while a graph is recorded
+  bool recording_ = false;
   std::size_t in_use_ = 0;
   std::size_t cached_ = 0;
   std::uint64_t system_allocations_ = 0;
@@ -203,11 +231,8 @@ void pool_free(Device device, void* block, std::size_t bytes) noexcept {
 }
 
 void GraphMemory::record(const std::function<void()>& body) {
-  auto others = pool(device_).take_free();
-  const auto finish = [&] {
-    kept_ = pool(device_).take_free();
-    pool(device_).give_free(others);
-  };
+  Blocks others = pool(device_).begin_recording();
+  const auto finish = [&] { kept_ = pool(device_).end_recording(others); };
   try {
     body();
   } catch (...) {
@@ -218,7 +243,7 @@ void GraphMemory::record(const std::function<void()>& body) {
 }
 
 GraphMemory::~GraphMemory() {
-  pool(device_).give_free(kept_);
+  pool(device_).take_back(kept_);
 }
 
 }  // namespace detail

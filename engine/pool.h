@@ -32,6 +32,11 @@ void pool_free(Device device, void* block, std::size_t bytes) noexcept;
 // lives then (results, gradients) must be held by the owner of the graph.
 class GraphMemory {
  public:
+  // Blocks that were free at the end.
+  struct Blocks {
+    std::vector<std::vector<void*>> classes;  // by size class
+    std::vector<void*> large;                 // above all classes
+  };
   explicit GraphMemory(Device device) : device_(device) {}
   ~GraphMemory();
   GraphMemory(const GraphMemory&) = delete;
@@ -40,7 +45,7 @@ class GraphMemory {
 
  private:
   Device device_;
-  std::vector<std::vector<void*>> kept_;  // by size class
+  Blocks kept_;
 };
 
 // The pool for standard containers and shared_ptr.

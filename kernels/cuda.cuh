@@ -27,6 +27,8 @@ struct CudaContext {
 
   CudaContext();
   ~CudaContext();
+  // Queues on another stream from now on.
+  void use(cudaStream_t other);
   CudaContext(const CudaContext&) = delete;
   CudaContext& operator=(const CudaContext&) = delete;
 };

@@ -95,6 +95,9 @@ void copy_within(const Exec& exec, void* dst, const void* src, std::size_t bytes
 void copy_rows(const Exec& exec, void* dst, std::size_t dst_step, const void* src, std::size_t src_step,
                std::size_t row_bytes, std::int64_t rows) {
   if (row_bytes == 0 || rows == 0) return;
+  // One piece: without the limit that a step has there, and as fast as a copy can be.
+  if (rows == 1 || (dst_step == row_bytes && src_step == row_bytes))
+    return copy_within(exec, dst, src, row_bytes * static_cast<std::size_t>(rows));
   check(cudaMemcpy2DAsync(dst, dst_step, src, src_step, row_bytes, static_cast<std::size_t>(rows),
                           cudaMemcpyDeviceToDevice, exec.cuda().stream),
         "a copy on the device");
@@ -102,14 +105,19 @@ void copy_rows(const Exec& exec, void* dst, std::size_t dst_step, const void* sr
 
 }  // namespace cuda
 
-CudaContext::CudaContext() : stream(cuda::process_stream()) {
+CudaContext::CudaContext() {
   cuda::check(cublasCreate(&blas), "making a handle");
-  cuda::check(cublasSetStream(blas, stream), "setting the stream");
-  constexpr std::size_t workspace = std::size_t{32} << 20;  // what cuBLAS takes itself on Hopper
-  cuda::check(cublasSetWorkspace(blas, cuda::process_workspace(workspace), workspace),
-              "setting the workspace");
+  use(cuda::process_stream());
   // Products in float32 throughout: the faster modes round their inputs.
   cuda::check(cublasSetMathMode(blas, CUBLAS_PEDANTIC_MATH), "setting the precision");
+}
+
+void CudaContext::use(cudaStream_t other) {
+  constexpr std::size_t workspace = std::size_t{32} << 20;  // what cuBLAS takes itself on Hopper
+  stream = other;
+  cuda::check(cublasSetStream(blas, stream), "setting the stream");  // which forgets the workspace
+  cuda::check(cublasSetWorkspace(blas, cuda::process_workspace(workspace), workspace),
+              "setting the workspace");
 }
 
 CudaContext::~CudaContext() {

@@ -18,11 +18,13 @@ class RecordingStream {
  public:
   explicit RecordingStream(Exec& exec) : context_(exec.cuda()), before_(context_.stream) {
     check(cudaStreamCreateWithFlags(&own_, cudaStreamNonBlocking), "making a stream");
-    use(own_);
+    context_.use(own_);
   }
   ~RecordingStream() {
-    context_.stream = before_;
-    static_cast<void>(cublasSetStream(context_.blas, before_));
+    try {
+      context_.use(before_);
+    } catch (const Error&) {  // the next product says so
+    }
     static_cast<void>(cudaStreamDestroy(own_));
   }
   RecordingStream(const RecordingStream&) = delete;
@@ -42,11 +44,6 @@ class RecordingStream {
   }
 
  private:
-  void use(cudaStream_t stream) {
-    context_.stream = stream;
-    check(cublasSetStream(context_.blas, stream), "setting the stream");
-  }
-
   CudaContext& context_;
   cudaStream_t before_;
   cudaStream_t own_ = nullptr;

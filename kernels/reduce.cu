@@ -102,7 +102,8 @@ constexpr std::int64_t k_tile_rows = 1024;
 // total[tile][j] = sum of the term of column j over the rows of a tile, or that added to `accumulate`. Blocks
 // of 32 columns, 32 rows of them at a time.
 template <ColumnTerm term, class T, class R>
-__global__ void column_totals_kernel(MatView<const T> x, const double* center, bool accumulate, R* total) {
+__global__ void __launch_bounds__(1024)
+    column_totals_kernel(MatView<const T> x, const double* center, bool accumulate, R* total) {
   constexpr int stride = k_tile_cols + 1;
   FLATLAND_SHARED(double, partial, k_row_lanes* stride);
   const int col = static_cast<int>(threadIdx.x) % k_tile_cols,

@@ -84,7 +84,7 @@ __global__ void cross_entropy_kernel(MatView<const T> x, const std::int64_t* lab
 
 // value = the mean of n losses, 0 of none.
 template <class T>
-__global__ void mean_kernel(std::int64_t n, const double* loss, T* value) {
+__global__ void __launch_bounds__(1024) mean_kernel(std::int64_t n, const double* loss, T* value) {
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += loss[i];
   sum = block_sum<1024>(sum);

@@ -95,10 +95,10 @@ __device__ void sum_sizes(std::int64_t n, std::int64_t* offset, const Size& size
 }
 
 template <class T>
-__global__ void row_offset_kernel(GraphRows<T> m, std::int64_t* offset) {
+__global__ void __launch_bounds__(k_sum_threads) row_offset_kernel(GraphRows<T> m, std::int64_t* offset) {
   sum_sizes(m.rows, offset, [&](std::int64_t i) { return m.size(i); });
 }
-__global__ void add_sizes_kernel(std::int64_t n, std::int64_t* offset) {
+__global__ void __launch_bounds__(k_sum_threads) add_sizes_kernel(std::int64_t n, std::int64_t* offset) {
   sum_sizes(n, offset, [&](std::int64_t i) { return offset[i + 1]; });
 }
 

@@ -9,6 +9,7 @@
 struct cublasContext {
   cudaStream_t stream = nullptr;
   cublasPointerMode_t pointer_mode = CUBLAS_POINTER_MODE_HOST;
+  bool workspace = false;
 };
 
 namespace cuda_on_cpu {
@@ -93,6 +94,11 @@ cublasStatus_t gemm(cublasHandle_t handle, const Gemm<T>& call) {
   if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
   if (!call.valid()) return CUBLAS_STATUS_INVALID_VALUE;
   if (call.m == 0 || call.n == 0 || call.count == 0) return CUBLAS_STATUS_SUCCESS;
+  // Recorded without a workspace given, cuBLAS would record memory of its own, which nobody wants in a graph.
+  cudaStreamCaptureStatus status{};
+  if (cudaStreamIsCapturing(handle->stream, &status) == cudaSuccess &&
+      status == cudaStreamCaptureStatusActive && !handle->workspace)
+    return CUBLAS_STATUS_NOT_SUPPORTED;
   std::function<void()> work;
   if (handle->pointer_mode == CUBLAS_POINTER_MODE_HOST) {
     work = [call, alpha = *call.alpha, beta = *call.beta] { call.run(alpha, beta); };
@@ -138,6 +144,7 @@ cublasStatus_t cublasDestroy(cublasHandle_t handle) {
 }
 cublasStatus_t cublasSetStream(cublasHandle_t handle, cudaStream_t stream) {
   handle->stream = stream;
+  handle->workspace = false;  // as cuBLAS says
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasGetStream(cublasHandle_t handle, cudaStream_t* stream) {
@@ -154,8 +161,9 @@ cublasStatus_t cublasSetPointerMode(cublasHandle_t handle, cublasPointerMode_t m
   handle->pointer_mode = mode;
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasSetWorkspace(cublasHandle_t, void* workspace, std::size_t bytes) {
+cublasStatus_t cublasSetWorkspace(cublasHandle_t handle, void* workspace, std::size_t bytes) {
   check_device_range(workspace, bytes, "cublasSetWorkspace:");
+  handle->workspace = true;
   return CUBLAS_STATUS_SUCCESS;
 }
 

@@ -150,7 +150,9 @@ TEST_CASE("a product that leaves its memory, and wrong arguments") {
 
 TEST_CASE("a captured product takes alpha at once and the matrices at the replay") {
   const Blas blas;
-  const DeviceVector<float> a(std::vector<float>{1}), c(std::vector<float>{0});
+  const DeviceVector<float> a(std::vector<float>{1}), c(std::vector<float>{0}),
+      workspace(std::vector<float>{0});
+  REQUIRE(cublasSetWorkspace(blas.handle, workspace.data(), sizeof(float)) == CUBLAS_STATUS_SUCCESS);
   float alpha = 2, beta = 0;
   require_success(cudaStreamBeginCapture(blas.stream, cudaStreamCaptureModeGlobal));
   CHECK(cublasSgemm(blas.handle, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &alpha, a.data(), 1, a.data(), 1, &beta,
@@ -166,6 +168,29 @@ TEST_CASE("a captured product takes alpha at once and the matrices at the replay
   CHECK(c.host().front() == 18);
   require_success(cudaGraphExecDestroy(exec));
   require_success(cudaGraphDestroy(graph));
+}
+
+TEST_CASE("a product is recorded only with a workspace, which another stream forgets") {
+  Blas blas;
+  void* memory = nullptr;
+  require_success(cudaMalloc(&memory, 1024));
+  float* c = static_cast<float*>(memory);
+  const float one = 1, zero = 0;
+  const auto record = [&] {
+    require_success(cudaStreamBeginCapture(blas.stream, cudaStreamCaptureModeRelaxed));
+    const cublasStatus_t status =
+        gemm(blas.handle, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &one, c, 1, c + 1, 1, &zero, c + 2, 1);
+    cudaGraph_t graph = nullptr;
+    require_success(cudaStreamEndCapture(blas.stream, &graph));
+    require_success(cudaGraphDestroy(graph));
+    return status;
+  };
+  CHECK(record() == CUBLAS_STATUS_NOT_SUPPORTED);
+  REQUIRE(cublasSetWorkspace(blas.handle, memory, 1024) == CUBLAS_STATUS_SUCCESS);
+  CHECK(record() == CUBLAS_STATUS_SUCCESS);
+  REQUIRE(cublasSetStream(blas.handle, blas.stream) == CUBLAS_STATUS_SUCCESS);
+  CHECK(record() == CUBLAS_STATUS_NOT_SUPPORTED);
+  require_success(cudaFree(memory));
 }
 
 }  // namespace flatland::test

@@ -1,11 +1,16 @@
 // A steady training step asks the system for no memory: operator new is counted in this whole program.
 #include <doctest/doctest.h>
 #include <flatland/engine/optim.h>
+#include <flatland/engine/pool.h>
 #include <flatland/engine/relation_ops.h>
+#include <tests/support/devices.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/random_tensor.h"
@@ -113,5 +118,25 @@ TEST_CASE("a steady training step allocates nothing") {
       }
     }
     CHECK(counted_steps == 10);
+  }
+}
+
+TEST_CASE("what a recorded graph used stays its own, whatever the size, on every device") {
+  for (const Device device : test::devices()) {
+    INFO(std::string(name(device)));
+    for (const std::int64_t values : {100, 70'000'000}) {  // the pool keeps no blocks of so many
+      std::optional<detail::GraphMemory> memory(std::in_place, device);
+      const float* used = nullptr;
+      const auto allocate = [&] { return Tensor::empty({values}, Dtype::float32, device); };
+      memory->record([&] { used = allocate().data<float>(); });
+      const std::size_t in_use = memory_use(device).in_use;
+      std::vector<Tensor> others;
+      for (int i = 0; i < 3; ++i) others.push_back(allocate());
+      for (const Tensor& other : others) CHECK(other.data<float>() != used);
+      others.clear();
+      CHECK(memory_use(device).in_use == in_use);
+      memory.reset();
+      CHECK(memory_use(device).in_use == in_use);
+    }
   }
 }
