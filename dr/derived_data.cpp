@@ -1,6 +1,5 @@
 #include <flatland/dr/parametric_dr.h>
 #include <flatland/dr/pca.h>
-#include <flatland/dr/spectral.h>
 #include <flatland/engine/ops.h>
 
 #include <algorithm>
@@ -25,13 +24,15 @@ Tensor standardized(const Tensor& y) {
 
 }  // namespace
 
-DerivedData spectral_of(std::string relation_key, std::int64_t dims, std::string fallback_key) {
+DerivedData spectral_of(std::string relation_key, std::int64_t dims, std::string fallback_key,
+                        const SpectralOptions& options) {
   const auto compute = [=](const Dataset& data, const RelationDataMap& relations,
                            const RelationContext& context) {
     const auto found = std::ranges::find(relations, relation_key, &RelationDataMap::value_type::first);
     FLATLAND_CHECK(found != relations.end(), "spectral_of: no global relations '", relation_key,
                    "'; there are ", std::to_string(relations.size()), " others");
-    if (const std::optional<Tensor> y = spectral_embedding(found->second, dims)) return standardized(*y);
+    if (const std::optional<Tensor> y = spectral_embedding(found->second, dims, options))
+      return standardized(*y);
     context.warn("the spectral start of relations '" + relation_key +
                  "' was not found in reasonable time; PCA of '" + fallback_key + "' takes its place");
     return standardized(Pca::fit(data[fallback_key], dims).transform(data[fallback_key]));

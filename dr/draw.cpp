@@ -1,4 +1,5 @@
 #include <flatland/dr/draw.h>
+#include <flatland/dr/edge_sampler.h>
 #include <flatland/dr/streams.h>
 #include <flatland/kernels/random.h>
 
@@ -31,6 +32,14 @@ Tensor balanced_items(const Tensor& labels, std::int64_t per_class, std::uint64_
                    per_class, " are asked for");
   }
   return Tensor::from(items);
+}
+
+Tensor weighted_items(const Tensor& weights, std::int64_t n, std::uint64_t seed) {
+  FLATLAND_CHECK(weights.defined() && weights.rank() == 1 && weights.is_floating() && n >= 0,
+                 "weighted_items: it takes a floating weight an item and a number of draws, 0 or more");
+  Tensor items = Tensor::empty({n}, Dtype::int64);
+  sample_items(AliasTable(weights, Device::cpu), stream_of(seed, StreamDomain::drawn_items, 1, 0), 0, items);
+  return items;
 }
 
 Tensor class_weights(const Tensor& labels) {

@@ -13,6 +13,11 @@ namespace flatland {
 // Error: a class with fewer items (names it).
 Tensor balanced_items(const Tensor& labels, std::int64_t per_class, std::uint64_t seed);
 
+// Item numbers, int64 (n), drawn with replacement with probability proportional to the weights; the rare
+// classes as often as the others with class_weights(labels).
+//   weights (N), floating   Errors: negative or infinite weights, all 0
+Tensor weighted_items(const Tensor& weights, std::int64_t n, std::uint64_t seed);
+
 // A weight an item, 1 / (its class's number of items), with which weighted sampling draws all classes alike.
 //   labels int64 or int32 (N)   float32 (N)
 Tensor class_weights(const Tensor& labels);

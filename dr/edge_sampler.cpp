@@ -38,8 +38,11 @@ void sample_items(const AliasTable& table, const kernels::RandomStream& random, 
                         values_of<std::int32_t>(table.alias), mutable_values_of<std::int64_t>(items));
 }
 
-EdgeSampler::EdgeSampler(const RelationData& relations, int rate, Dtype dtype, Device device)
+EdgeSampler::EdgeSampler(const RelationData& relations, std::int64_t items, int rate, Dtype dtype,
+                         Device device)
     : rate_(rate), dtype_(dtype) {
+  FLATLAND_CHECK(relations.items() == items, "edge sampling: the relations are of ", relations.items(),
+                 " items but the data has ", items);
   const RelationData sparse = relations.to_sparse();
   const SparseRelations& form = *sparse.get_if<SparseRelations>();
   FLATLAND_CHECK(form.col.numel() > 0, "edge sampling: the relations have no entries, so there are no edges");

@@ -28,7 +28,8 @@ class EdgeSampler {
  public:
   // Entries of the relations are edges from their row's item to their column's, drawn with probability
   // proportional to their value. labels will be of type `dtype`.
-  EdgeSampler(const RelationData& relations, int rate, Dtype dtype, Device device);
+  // Error: relations of another number of items than the data has.
+  EdgeSampler(const RelationData& relations, std::int64_t items, int rate, Dtype dtype, Device device);
 
   // The ends of `count` edges and of what is set against them: int64, sources before targets.
   Tensor ends(std::int64_t count) const;

@@ -89,8 +89,8 @@ inline constexpr KullbackLeiblerDiv kullback_leibler_div{};
 inline constexpr CrossEntropyLoss cross_entropy_loss{};
 using RelationLossFunction = std::function<Tensor(const Tensor& p, const Tensor& q)>;
 
-// f(global relations of the batch, batch relations of its embedding), both square. Where the phase samples
-// edges, f(labels, batch relations of the pairs), both flat, with a batch relation such as DistsFromTo.
+// f(global relations of the batch, batch relations of its embedding), both square. With DistsFromTo for a
+// batch relation and a phase that samples edges, f(labels, batch relations of the pairs), both flat.
 // KullbackLeiblerDiv of symmetric sparse relations against DifferentiablePDist [StudentT, Normalize,
 // (ToSquare)] with a fixed alpha runs as one fused kernel with the same result.
 struct RelationLoss {

@@ -100,6 +100,7 @@ void ParametricDR::prepare(const Dataset& data) {
   });
   s.given = data;
   s.prepared = true;
+  if (s.run) s.run_on_own([&] { s.run->data_changed(); });
 }
 
 bool ParametricDR::run_epochs(int at_most) {
@@ -137,10 +138,16 @@ Tensor ParametricDR::apply(const Tensor& x, const ApplyOptions& options) const {
   FLATLAND_CHECK(options.batch_size >= 1, "apply: batch_size is ", options.batch_size,
                  "; it must be 1 or more");
   const Model& model = *s.options.model;
-  const bool by_number = model.input_key() != "main" && x.defined() && !x.is_floating();
+  const bool by_number = model.items() >= 0 && x.defined() && !x.is_floating();
   FLATLAND_CHECK(x.defined() && (x.rank() == 2 || (x.rank() == 1 && (x.is_floating() || by_number))),
                  "apply: give a matrix with a row an item, or a vector for one item");
   if (x.is_floating()) check_finite("apply", x);
+  if (by_number) {
+    for (const std::int64_t item : x.to_vector<std::int64_t>()) {
+      FLATLAND_CHECK(item >= 0 && item < model.items(), "apply: item ", item, ", but the ", model.name(),
+                     " holds items 0 to ", model.items() - 1, " only");
+    }
+  }
   kernels::Exec exec(s.options.device, s.options.threads);
   const ExecScope scope(exec);
   const NoGrad no_grad;
@@ -164,7 +171,11 @@ Tensor ParametricDR::apply(const Tensor& x, const ApplyOptions& options) const {
 
 Tensor ParametricDR::apply(const Dataset& data, const ApplyOptions& options) const {
   FLATLAND_CHECK(!data.empty(), "apply: the data set is empty; give it at least one item");
-  return apply(data[options.key.empty() ? model().input_key() : options.key], options);
+  const Model& m = model();
+  FLATLAND_CHECK(m.items() < 0 || data.size() == m.items(), "apply: the data has ", data.size(),
+                 " items but the ", m.name(), " holds ", m.items(),
+                 "; it places no others, so give the numbers of items, an int64 vector");
+  return apply(data[options.key.empty() ? m.input_key() : options.key], options);
 }
 
 Model& ParametricDR::model() const {
@@ -190,6 +201,7 @@ void ParametricDR::set_global_relation_data(RelationDataMap relations) {
     }
     s.kept_relations.insert(key);
   }
+  if (s.run && s.prepared) s.run_on_own([&] { s.run->data_changed(); });
 }
 const Dataset& ParametricDR::dataset() const {
   return state_->data;

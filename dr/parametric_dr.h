@@ -4,6 +4,7 @@
 #include <flatland/dr/dataset.h>
 #include <flatland/dr/event.h>
 #include <flatland/dr/losses.h>
+#include <flatland/dr/spectral.h>
 #include <flatland/dr/training.h>
 
 #include <cstdint>
@@ -26,7 +27,7 @@ DerivedData pca_of(std::string key = "main", std::int64_t dims = 2);
 // Spectral coordinates of global relations (spectral.h), each component of deviation 1; where they cannot be
 // found, PCA's coordinates of fallback_key likewise, with a warning.
 DerivedData spectral_of(std::string relation_key = "rel", std::int64_t dims = 2,
-                        std::string fallback_key = "main");
+                        std::string fallback_key = "main", const SpectralOptions& options = {});
 
 // Calls of one role of the model, in batches.
 struct ApplyOptions {

@@ -1,6 +1,7 @@
 #include <flatland/dr/phase_run.h>
 #include <flatland/dr/replayable.h>
 #include <flatland/dr/streams.h>
+#include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
 
 #include <algorithm>
@@ -17,6 +18,15 @@ std::vector<Tensor> trained_parameters(const Model& model) {
     if (p.tensor.requires_grad()) parameters.push_back(p.tensor);
   }
   return parameters;
+}
+
+// Where the values lie.
+std::vector<const void*> addresses(const std::vector<Tensor>& tensors) {
+  std::vector<const void*> all;
+  for (const Tensor& t : tensors) {
+    all.push_back(with_type(t, [&](auto zero) -> const void* { return t.data<decltype(zero)>(); }));
+  }
+  return all;
 }
 
 }  // namespace
@@ -48,7 +58,7 @@ PhaseRun::PhaseRun(const TrainingPhase& phase, Inputs inputs)
   prepare_sampling();
   if (device_ == Device::cpu) return;
   gpu_.emplace(device_);
-  check_labels();
+  check_labels(loss_);
   recordable_ = inputs.model.replayable() && phase.input_noise == 0 &&
                 replayable(loss_, inputs.batch_relations, phase.sampling);
 }
@@ -75,26 +85,37 @@ void PhaseRun::prepare_sampling() {
   if (!edges) return;
   for (const auto& [key, relations] : inputs_.global_relations) {
     if (key == phase_.edge_rel_key)
-      edges_.emplace(relations, phase_.neg_sampling_rate, parameters_.front().dtype(), device_);
+      edges_.emplace(relations, n, phase_.neg_sampling_rate, parameters_.front().dtype(), device_);
   }
   FLATLAND_CHECK(edges_.has_value(), "training phase '", phase_.name, "': no global relations '",
                  phase_.edge_rel_key, "' to sample edges from");
 }
 
+void PhaseRun::data_changed() {
+  recording_.reset();
+  warm_ = false;
+  edges_.reset();
+  ends_.clear();
+  order_ = rates_ = Tensor();
+  batch_.select({});
+  prepare_sampling();
+  if (gpu_) check_labels(loss_);
+}
+
 // On a GPU a step cannot say that a label has no logit, so all labels are looked at before the first.
-void PhaseRun::check_labels() const {
+void PhaseRun::check_labels(const Loss& loss) const {
+  if (const auto* compound = loss.target<CompoundLoss>()) {
+    for (const auto& part : compound->losses) check_labels(part.second);
+  }
+  const auto* classification = loss.target<ClassificationLoss>();
+  if (classification == nullptr || !inputs_.data.contains(classification->label_key)) return;
   const NoGrad no_grad;
-  for (const auto& [key, loss] : loss_.losses) {
-    const auto* classification = loss.target<ClassificationLoss>();
-    if (classification == nullptr || !inputs_.data.contains(classification->label_key)) continue;
-    const Dataset first = inputs_.data.first(1).to(device_);
-    const std::int64_t classes = inputs_.model.classify(first["main"]).size(-1);
-    const std::vector<std::int64_t> labels =
-        inputs_.data[classification->label_key].to_vector<std::int64_t>();
-    for (std::size_t i = 0; i < labels.size(); ++i) {
-      FLATLAND_CHECK(labels[i] >= 0 && labels[i] < classes, "ClassificationLoss: label ", labels[i],
-                     " of item ", i, " is out of range; the model knows classes 0 to ", classes - 1);
-    }
+  const Dataset first = inputs_.data.first(1).to(device_);
+  const std::int64_t classes = inputs_.model.classify(first[inputs_.model.input_key()]).size(-1);
+  const std::vector<std::int64_t> labels = inputs_.data[classification->label_key].to_vector<std::int64_t>();
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    FLATLAND_CHECK(labels[i] >= 0 && labels[i] < classes, "ClassificationLoss: label ", labels[i],
+                   " of item ", i, " is out of range; the model knows classes 0 to ", classes - 1);
   }
 }
 
@@ -152,12 +173,14 @@ EpochSums PhaseRun::run_epoch(const RelationContext& context) {
   std::optional<ExecScope> scope;
   if (gpu_) scope.emplace(*gpu_);
   begin_epoch();
-  if (recordable_ && epoch_ > 0 && !recording_) record_steps(context);
+  if (recording_ && recording_->parameters != addresses(parameters_)) recording_.reset();  // they moved
+  if (recordable_ && warm_ && !recording_) record_steps(context);
   if (recording_) {
     recording_->graph.launch(*gpu_);
   } else {
     run_steps(context);
   }
+  warm_ = true;
   step_ += batches_;
   ++epoch_;
   return sums();
@@ -170,6 +193,7 @@ void PhaseRun::run_steps(const RelationContext& context) {
 
 void PhaseRun::record_steps(const RelationContext& context) {
   auto recording = std::make_unique<Recording>(device_);
+  recording->parameters = addresses(parameters_);
   try {
     recording->memory.record([&] {
       recording->graph = kernels::Graph::record(*gpu_, [&] {

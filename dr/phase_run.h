@@ -41,6 +41,8 @@ class PhaseRun {
   PhaseRun(const TrainingPhase& phase, Inputs inputs);
 
   EpochSums run_epoch(const RelationContext& context);
+  // The data or the relations are others now: what was drawn from them or recorded is forgotten.
+  void data_changed();
   int epochs_done() const { return epoch_; }
   bool done() const { return epoch_ >= phase_.epochs; }
   // Of a recorded epoch; 0 where none was recorded.
@@ -57,6 +59,7 @@ class PhaseRun {
     explicit Recording(Device device) : memory(device) {}
     detail::GraphMemory memory;
     std::vector<Tensor> kept;
+    std::vector<const void*> parameters;  // where they were
     std::vector<StepLosses> steps;
     Tensor losses;  // all values of the steps in a row
     kernels::Graph graph;
@@ -74,7 +77,7 @@ class PhaseRun {
   double learning_rate(std::int64_t step) const;
   static Tensor in_a_row(const std::vector<StepLosses>& steps);
   EpochSums sums() const;
-  void check_labels() const;
+  void check_labels(const Loss& loss) const;
 
   TrainingPhase phase_;
   Inputs inputs_;
@@ -97,6 +100,7 @@ class PhaseRun {
   std::int64_t step_ = 0;
   std::vector<StepLosses> steps_;  // of this epoch
   bool recordable_ = false;
+  bool warm_ = false;  // an epoch has run step by step on this data, so that what steps keep is there
   std::unique_ptr<Recording> recording_;
 };
 

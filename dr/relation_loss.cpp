@@ -78,15 +78,11 @@ Tensor block_of(const RelationData& global, const Batch& batch, bool normalize) 
   return total == 0 ? block : block / total;
 }
 
-Tensor over_edges(const RelationLoss& loss, const LossInput& input, const BatchEdges& edges) {
-  const Relation& relation = input.batch_relation(loss.batch_key);
-  FLATLAND_CHECK(relation.target<DifferentiablePDist>() == nullptr, "RelationLoss: batch relations '",
-                 loss.batch_key, "' relate all items, but the phase samples edges; use DistsFromTo");
+Tensor over_edges(const RelationLoss& loss, const LossInput& input, const Relation& relation,
+                  const BatchEdges& edges) {
   const Tensor embedding = input.embed(loss.embedding_method);
   const Tensor pairs = reshape(gather_rows(embedding, edges.ends), {2, edges.size(), embedding.size(1)});
   const RelationData q = relation(pairs, input.context);
-  FLATLAND_CHECK(q.get_if<FlatRelations>() != nullptr, "RelationLoss: batch relations '", loss.batch_key,
-                 "' are ", q.form_name(), ", but the phase samples edges; use DistsFromTo");
   return loss.f(edges.labels.to(q.values().dtype()), q.values());
 }
 
@@ -94,9 +90,15 @@ Tensor over_edges(const RelationLoss& loss, const LossInput& input, const BatchE
 
 Tensor RelationLoss::operator()(const LossInput& input) const {
   FLATLAND_CHECK(f != nullptr, "RelationLoss: no function given, for example kullback_leibler_div");
-  if (const BatchEdges* edges = input.batch.edges()) return over_edges(*this, input, *edges);
-  const RelationData& global = input.global(global_key);
   const Relation& batch = input.batch_relation(batch_key);
+  if (batch.target<DistsFromTo>() != nullptr) {
+    const BatchEdges* edges = input.batch.edges();
+    FLATLAND_CHECK(edges != nullptr, "RelationLoss: batch relations '", batch_key,
+                   "' are DistsFromTo, which relates sampled pairs; set the phase's sampling = "
+                   "Sampling::negative_edge, or use DifferentiablePDist");
+    return over_edges(*this, input, batch, *edges);
+  }
+  const RelationData& global = input.global(global_key);
   const Tensor embedding = input.embed(embedding_method);
   FusedTsne fused;
   if (!input.batch.repeats() && find_fused(*this, global, batch, fused) &&

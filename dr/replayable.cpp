@@ -25,11 +25,6 @@ bool built_in_as(const Relation& relation) {
          std::ranges::all_of(r->transforms, [](const Transform& t) { return built_in(t); });
 }
 
-bool built_in(const Relation* relation) {
-  return relation != nullptr &&
-         (built_in_as<DifferentiablePDist>(*relation) || built_in_as<DistsFromTo>(*relation));
-}
-
 }  // namespace
 
 bool replayable(const Loss& loss, const RelationMap& batch_relations, Sampling sampling) {
@@ -42,9 +37,12 @@ bool replayable(const Loss& loss, const RelationMap& batch_relations, Sampling s
   if (loss.target<CorrelationLoss>()) return !edges;
   if (loss.target<TripletLoss>()) return edges;
   if (const auto* l = loss.target<RelationLoss>()) {
+    const Relation* relation = batch_relations.find(l->batch_key);
     const bool known = l->f.target<KullbackLeiblerDiv>() || l->f.target<CrossEntropyLoss>();
+    if (relation == nullptr || !known) return false;
+    if (edges) return built_in_as<DistsFromTo>(*relation);
     // Items that repeat are looked for.
-    return known && sampling != Sampling::weighted && built_in(batch_relations.find(l->batch_key));
+    return sampling != Sampling::weighted && built_in_as<DifferentiablePDist>(*relation);
   }
   if (const auto* l = loss.target<CompoundLoss>()) {
     return std::ranges::all_of(

@@ -79,7 +79,8 @@ struct Report::State {
     if (event.kind == Kind::warning) warnings.push_back(event.text);
     std::vector<Phase>& phases = runs.back().phases;
     if (event.kind == Kind::phase_started) phases.push_back({{event.text, {}, {}}, 0});
-    if (phases.empty()) return;
+    if (phases.empty() && event.kind != Kind::epoch_finished) return;
+    if (phases.empty()) phases.push_back({{event.text, {}, {}}, 0});  // it began before this run
     Phase& phase = phases.back();
     if (event.kind == Kind::phase_finished) phase.seconds = event.seconds;
     if (event.kind != Kind::epoch_finished) return;

@@ -52,10 +52,14 @@ void ParametricDR::State::set_data(const Dataset& dataset) {
     if (dataset[key].dtype() == dtype || !dataset[key].is_floating()) continue;
     check_finite(std::string("train: entry '") + key + "' as " + std::string(name(dtype)), data[key]);
   }
-  const std::int64_t columns = options.model->in_dim();
-  if (columns < 0 || !data.contains("main")) return;
-  const Tensor& main = data["main"];
-  FLATLAND_CHECK(main.rank() == 2 && main.size(1) == columns, "train: the data 'main' is ", main.shape(),
+  const Model& model = *options.model;
+  FLATLAND_CHECK(model.items() < 0 || model.items() == data.size(), "train: the data has ", data.size(),
+                 " items but the ", model.name(), " holds ", model.items(), "; set its items to the data's");
+  const std::string key = model.input_key();
+  const std::int64_t columns = model.in_dim();
+  if (columns < 0 || !data.contains(key)) return;
+  const Tensor& x = data[key];
+  FLATLAND_CHECK(x.rank() == 2 && x.size(1) == columns, "train: the data '", key, "' is ", x.shape(),
                  " but the model takes ", columns, " columns; set its in_dim to the number of columns");
 }
 
@@ -78,12 +82,13 @@ void ParametricDR::State::check_loss_keys(const Loss& loss, const Dataset& datas
     for (const auto& part : l->losses) check_loss_keys(part.second, dataset, edges);
   }
   if (const auto* l = loss.target<RelationLoss>()) {
-    FLATLAND_CHECK(edges || options.global_relations.find(l->global_key) != nullptr,
+    const Relation* relation = options.batch_relations.find(l->batch_key);
+    const bool pairs = edges && relation != nullptr && relation->target<DistsFromTo>() != nullptr;
+    FLATLAND_CHECK(pairs || options.global_relations.find(l->global_key) != nullptr,
                    "train: RelationLoss needs global relations '", l->global_key, "'; the routine has ",
                    detail::listed(options.global_relations.entries()));
-    FLATLAND_CHECK(options.batch_relations.find(l->batch_key) != nullptr,
-                   "train: RelationLoss needs batch relations '", l->batch_key, "'; the routine has ",
-                   detail::listed(options.batch_relations.entries()));
+    FLATLAND_CHECK(relation != nullptr, "train: RelationLoss needs batch relations '", l->batch_key,
+                   "'; the routine has ", detail::listed(options.batch_relations.entries()));
   }
 }
 
@@ -176,8 +181,10 @@ void ParametricDR::State::check_phase(const TrainingPhase& p) const {
                  p.learning_rate, "; it must be 0 or more");
   FLATLAND_CHECK(std::isfinite(p.input_noise) && p.input_noise >= 0, who, "input_noise is ", p.input_noise,
                  "; it is a deviation, 0 or more");
-  FLATLAND_CHECK(p.neg_sampling_rate >= 0, who, "neg_sampling_rate is ", p.neg_sampling_rate,
-                 "; it must be 0 or more");
+  FLATLAND_CHECK(p.neg_sampling_rate >= 0 && p.neg_sampling_rate <= 100000, who, "neg_sampling_rate is ",
+                 p.neg_sampling_rate, "; it must be 0 or more");
+  FLATLAND_CHECK(p.sampling != Sampling::negative_edge || p.batch_size <= std::int64_t{1} << 40, who,
+                 "batch_size is ", p.batch_size, " edges; no machine holds so many");
   FLATLAND_CHECK(
       p.sampling != Sampling::negative_edge || options.global_relations.find(p.edge_rel_key) != nullptr, who,
       "no global relations '", p.edge_rel_key, "' to sample edges from; the routine has ",

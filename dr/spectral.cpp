@@ -77,9 +77,8 @@ std::vector<std::vector<std::int64_t>> parts_of(const Graph& g) {
   return parts;
 }
 
-Graph restricted(const Graph& g, const std::vector<std::int64_t>& items) {
-  if (std::ssize(items) == g.size()) return g;
-  std::vector<std::int32_t> place(static_cast<std::size_t>(g.size()), -1);
+// place: scratch, a value an item.
+Graph restricted(const Graph& g, const std::vector<std::int64_t>& items, std::vector<std::int32_t>& place) {
   for (std::size_t i = 0; i < items.size(); ++i)
     place[static_cast<std::size_t>(items[i])] = static_cast<std::int32_t>(i);
   Graph part;
@@ -104,7 +103,7 @@ class Affinity {
       leading_[static_cast<Eigen::Index>(i)] = std::sqrt(degrees[i]);
       for (auto e = static_cast<std::size_t>(g_.offset[i]); e < static_cast<std::size_t>(g_.offset[i + 1]);
            ++e)
-        g_.weight[e] /= std::sqrt(degrees[i] * degrees[static_cast<std::size_t>(g_.col[e])]);
+        g_.weight[e] /= std::sqrt(degrees[i]) * std::sqrt(degrees[static_cast<std::size_t>(g_.col[e])]);
     }
     leading_.normalize();
   }
@@ -163,7 +162,6 @@ void scale(Eigen::Ref<Eigen::VectorXd> v, double size) {
 
 // A connected part: eigenvectors divided by the roots of the degrees.
 std::optional<Eigen::MatrixXd> embed_part(const Graph& g, std::int64_t dims, const SpectralOptions& options) {
-  if (g.size() <= dims + 1) return Eigen::MatrixXd::Zero(g.size(), dims);
   const std::vector<double> degrees = g.degrees();
   std::optional<Eigen::MatrixXd> y = leading_vectors(Affinity(g, degrees), dims, options);
   if (!y) return {};
@@ -175,13 +173,20 @@ std::optional<Eigen::MatrixXd> embed_part(const Graph& g, std::int64_t dims, con
   return y;
 }
 
-// Where part number `part` of several stands: along the axes, one way and the other, then further out.
-double centre(std::size_t part, std::int64_t dim, std::int64_t dims) {
-  const auto ways = static_cast<std::size_t>(2 * dims);
-  const std::size_t way = part % ways;
-  if (way / 2 != static_cast<std::size_t>(dim)) return 0;
-  return (way % 2 == 0 ? 1.0 : -1.0) * static_cast<double>(1 + part / ways);
-}
+// Where a part of several stands: along the axes, one way and the other, then further out, but not further
+// than 2; and how far it may reach from there without meeting the next.
+struct Place {
+  std::int64_t axis;
+  double at, reach;
+
+  Place(std::size_t part, std::size_t parts, std::int64_t dims, double share) {
+    const auto ways = static_cast<std::size_t>(2 * dims);
+    const auto round = static_cast<double>(part / ways), rounds = static_cast<double>(parts / ways + 1);
+    axis = static_cast<std::int64_t>(part % ways / 2);
+    at = (part % 2 == 0 ? 1 : -1) * (round == 0 ? 1 : 1.5 + 0.5 * round / rounds);
+    reach = std::min(0.4 * std::sqrt(share), round == 0 ? 1 : 0.2 / rounds);
+  }
+};
 
 }  // namespace
 
@@ -195,12 +200,16 @@ std::optional<Tensor> spectral_embedding(const RelationData& relations, std::int
   const auto n = static_cast<double>(g.size());
   Tensor out = Tensor::zeros({g.size(), dims}, Dtype::float64);
   const auto y = out.mutable_matrix<double>();
+  std::vector<std::int32_t> place(static_cast<std::size_t>(g.size()));
   for (std::size_t p = 0; p < parts.size(); ++p) {
-    std::optional<Eigen::MatrixXd> own = embed_part(restricted(g, parts[p]), dims, options);
+    const auto size = static_cast<Eigen::Index>(parts[p].size());
+    std::optional<Eigen::MatrixXd> own = Eigen::MatrixXd::Zero(size, dims);
+    if (size > dims + 1) own = embed_part(restricted(g, parts[p], place), dims, options);
     if (!own) return {};
+    const Place stand(p, parts.size(), dims, static_cast<double>(size) / n);
     for (std::int64_t c = 0; c < dims; ++c) {
-      if (parts.size() > 1) scale(own->col(c), 0.4 * std::sqrt(static_cast<double>(parts[p].size()) / n));
-      const double at = parts.size() > 1 ? centre(p, c, dims) : 0;
+      if (parts.size() > 1) scale(own->col(c), stand.reach);
+      const double at = parts.size() > 1 && c == stand.axis ? stand.at : 0;
       for (std::size_t i = 0; i < parts[p].size(); ++i)
         y(parts[p][i], c) = at + (*own)(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(c));
     }

@@ -11,11 +11,11 @@ namespace flatland {
 // A stream number is made of  domain (8 bits) | phase (24 bits) | number (32 bits):
 //   domain 0   initial weights: number = position of the parameter in Module::parameters()
 //   domain 1   order of the items: phase, number = epoch; draw i decides the place of item i
-//   domain 2   input noise: phase, number = epoch; draw i D + j goes to column j of the i-th item of the
-//   epoch's order
-//   domain 3   weighted items: phase, number = epoch; draw i decides the i-th
-//   domain 4   sampled edges: phase, number = epoch; draw i decides the target of the i-th pair
-//   domain 5   draws from a data set: draw i decides the place of item i
+//   domain 2   input noise: phase, number = epoch; draw i D + j goes to column j of the i-th row of the
+//   epoch's order; batches of edges count as many rows each as they may have at most domain 3   weighted
+//   items: phase, number = epoch; draw i decides the i-th domain 4   sampled edges: phase, number = epoch;
+//   draw i decides the target of the i-th pair domain 5   draws from a data set: phase 0, draw i decides the
+//   place of item i; phase 1, draw i the i-th item
 enum class StreamDomain : std::uint64_t {
   parameters = 0,
   order = 1,

@@ -36,7 +36,7 @@ class Classifier : public Model {
 // A trunk in_dim - hidden_dims..., `activation` after every layer, with two linear heads on its last hidden
 // layer: an embedding and logits (ParaDime's hybrid model).
 // Parameters: "layers.0.weight", ..., "emb_layer.weight", "class_layer.weight", ... Roles: embed, classify.
-class HybridEmbedder : public Model {
+class HybridEmbedder final : public Model {
  public:
   struct Options {
     std::int64_t in_dim = 0;     // columns of the data; must be given

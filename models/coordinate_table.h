@@ -23,6 +23,7 @@ class CoordinateTable : public Model {
   std::string name() const override { return "CoordinateTable"; }
   std::int64_t in_dim() const override { return -1; }
   std::string input_key() const override { return "indices"; }
+  std::int64_t items() const override { return options_.items; }
   bool replayable() const override { return true; }
   const Options& options() const { return options_; }
 

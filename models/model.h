@@ -27,6 +27,8 @@ class Model : public Module {
   virtual std::int64_t in_dim() const = 0;
   // The entry of a data set that it takes.
   virtual std::string input_key() const { return "main"; }
+  // How many items it holds something of, which are then all it can place; -1: it takes any.
+  virtual std::int64_t items() const { return -1; }
   // True when its roles queue the same kernels at each call and decide nothing on the host. A training step
   // on a GPU is then recorded once and replayed, without calling the roles again.
   virtual bool replayable() const { return false; }

@@ -115,22 +115,58 @@ TEST_CASE("weighted sampling draws items by their weights, with replacement") {
 }
 
 TEST_CASE("relations of items that repeat are those of the items") {
-  const Tensor x = clouds(40, 4, 2, 1);
-  const Tensor weights = Tensor::ones({40});
-  const auto loss_of = [&](bool fuse) {
-    ParametricDR dr(
-        {.model = FullyConnectedEmbedder({.in_dim = 4}),
-         .global_relations = NeighborBasedPDist{.transforms = {PerplexityBasedRescale{.perplexity = 5},
-                                                               Symmetrize{}, Normalize{}}},
-         .batch_relations = DifferentiablePDist{.transforms = {StudentT{}, Normalize{}}},
-         .losses = RelationLoss{.f = kullback_leibler_div, .fuse = fuse}});
-    dr.add_training_phase({.epochs = 3, .batch_size = 40, .sampling = Sampling::weighted});
-    dr.train({{"main", x}, {"weights", weights}});
-    return dr.history()[0].loss;
-  };
-  const std::vector<double> loss = loss_of(true);
-  for (const double v : loss) CHECK((std::isfinite(v) && v > 0));
-  CHECK(loss == loss_of(false));
+  const Dataset data(clouds(40, 4, 2, 1));
+  const RelationDataMap global{
+      {"rel", NeighborBasedPDist{.transforms = {PerplexityBasedRescale{.perplexity = 5}, Symmetrize{},
+                                                Normalize{}}}(data["main"], {})}};
+  const RelationMap relations = DifferentiablePDist{.transforms = {StudentT{}, Normalize{}}};
+  const Tensor square = global[0].second.to_square().values();
+  const RelationContext context;
+  const std::vector<std::int64_t> items{9, 3, 3, 7, 9, 5, 1};
+  Batch batch(data);
+  batch.select_repeated(Tensor::from(items));
+  for (const bool normalize : {false, true}) {
+    Tensor block;
+    const auto look = [&](const Tensor& p, const Tensor& q) {
+      block = p;
+      return sum(q);
+    };
+    FullyConnectedEmbedder own({.in_dim = 4});
+    RelationLoss{.f = look, .normalize_sub = normalize}(LossInput{own, batch, global, relations, context});
+    double total = 0;
+    for (const std::int64_t i : items)
+      for (const std::int64_t j : items) total += square.at(i, j);
+    for (std::size_t i = 0; i < items.size(); ++i)
+      for (std::size_t j = 0; j < items.size(); ++j)
+        CHECK(block.at(static_cast<std::int64_t>(i), static_cast<std::int64_t>(j)) ==
+              doctest::Approx(square.at(items[i], items[j]) / (normalize ? total : 1)).epsilon(1e-6));
+  }
+}
+
+TEST_CASE("other data in the middle of a phase is what the phase goes on with") {
+  for (const Sampling sampling :
+       {Sampling::standard, Sampling::weighted, Sampling::whole, Sampling::negative_edge})
+    for (const std::int64_t n : {40, 90, 60}) {
+      std::set<std::int64_t> seen;
+      const auto loss = [&](const LossInput& input) {
+        for (const std::int64_t i : input.batch.index().to_vector<std::int64_t>()) seen.insert(i);
+        return mean(square(input.embed()));
+      };
+      ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = 4}),
+                       .global_relations = neighbor_graph(5),
+                       .losses = Loss(loss)});
+      dr.add_training_phase({.epochs = 40, .batch_size = 20, .sampling = sampling});
+      const auto data = [](std::int64_t items, std::uint64_t seed) {
+        return Dataset{{"main", clouds(items, 4, 2, seed)}, {"weights", Tensor::ones({items})}};
+      };
+      dr.prepare(data(60, 1));
+      dr.run_epochs(2);
+      dr.prepare(data(n, 2));
+      seen.clear();
+      dr.run_epochs(38);
+      CHECK(static_cast<std::int64_t>(seen.size()) == n);
+      CHECK(*seen.rbegin() == n - 1);
+    }
 }
 
 TEST_CASE("whole sampling trains on the exact objective, as one batch of all items does, on every device") {
@@ -181,6 +217,15 @@ TEST_CASE("a table of coordinates is trained in place of a network") {
   CHECK(contains(error_of([&] { static_cast<void>(tsne.apply(x)); }),
                  "CoordinateTable: it takes item numbers"));
   CHECK(contains(error_of([] { CoordinateTable({}); }), "items is 0"));
+  CHECK(contains(error_of([&] { static_cast<void>(tsne.apply(Dataset(x).slice(100, 120))); }),
+                 "the data has 20 items but the CoordinateTable holds 120; it places no others"));
+  CHECK(same_bits(tsne.apply(Tensor::from(std::vector<std::int64_t>{119})), slice_rows(y, 119, 120)));
+  CHECK(
+      contains(error_of([&] { static_cast<void>(tsne.apply(Tensor::from(std::vector<std::int64_t>{120}))); }),
+               "apply: item 120, but the CoordinateTable holds items 0 to 119 only"));
+  ParametricTSNE other({.perplexity = 10, .model = CoordinateTable({.items = 100})});
+  CHECK(contains(error_of([&] { other.train(x); }),
+                 "the data has 120 items but the CoordinateTable holds 100"));
 }
 
 TEST_CASE("parametric UMAP separates clouds, seen and unseen, with the same bits for any number of threads") {
@@ -300,7 +345,11 @@ TEST_CASE("items drawn class by class, and weights that even classes out") {
   CHECK(!same_bits(items, balanced_items(Tensor::from(labels), 9, 2)));
   CHECK(error_of([&] { static_cast<void>(balanced_items(Tensor::from(labels), 11, 1)); }) ==
         "balanced_items: class 7 has 10 items, but 11 are asked for");
-  std::map<std::int64_t, double> total;
+  std::map<std::int64_t, double> total, drawn;
+  const Tensor draws = weighted_items(class_weights(Tensor::from(labels)), 40000, 1);
+  for (const std::int64_t i : draws.to_vector<std::int64_t>())
+    drawn[labels.at(static_cast<std::size_t>(i))] += 1;
+  for (const auto& [label, times] : drawn) CHECK(std::abs(times / 40000 - 0.25) < 0.011);
   const Tensor weights = class_weights(Tensor::from(labels).to(Dtype::int32));
   for (std::size_t i = 0; i < 100; ++i) total[labels[i]] += weights.at(static_cast<std::int64_t>(i));
   for (const auto& [label, sum] : total) CHECK(sum == doctest::Approx(1));
@@ -321,10 +370,35 @@ TEST_CASE("errors of sampling") {
   CHECK(contains(error_of([&] {
                    ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = 4}),
                                     .global_relations = neighbor_graph(5),
-                                    .batch_relations = DifferentiablePDist{},
+                                    .batch_relations = DistsFromTo{},
                                     .losses = RelationLoss{cross_entropy_loss}});
-                   dr.add_training_phase({.sampling = Sampling::negative_edge});
+                   dr.add_training_phase({});
                    dr.train(data);
                  }),
-                 "but the phase samples edges; use DistsFromTo"));
+                 "are DistsFromTo, which relates sampled pairs"));
+}
+
+// As ParaDime's example of t-SNE with triplets has it.
+TEST_CASE("a phase that samples edges relates all items of a batch where the relation is of all") {
+  const Dataset data(clouds(60, 4, 3, 1));
+  const RelationMap affinities =
+      NeighborBasedPDist{.transforms = {PerplexityBasedRescale{.perplexity = 5}, Symmetrize{}, Normalize{}}};
+  const RelationMap relations = DifferentiablePDist{.transforms = {StudentT{}, Normalize{}, ToSquare{}}};
+  std::vector<std::pair<double, double>> losses;
+  const auto both = [&](const LossInput& input) {
+    const Tensor over_batch = RelationLoss{kullback_leibler_div}(input);
+    Batch plain(data, input.batch.index());
+    const LossInput alone{input.model, plain, input.global_relations, input.batch_relations, input.context};
+    losses.emplace_back(over_batch.item(), RelationLoss{kullback_leibler_div}(alone).item());
+    return over_batch + TripletLoss{}(input);
+  };
+  ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = 4}),
+                   .global_relations = affinities,
+                   .batch_relations = relations,
+                   .losses = Loss(both)});
+  dr.add_training_phase(
+      {.epochs = 2, .batch_size = 10, .sampling = Sampling::negative_edge, .neg_sampling_rate = 1});
+  dr.train(data);
+  CHECK(losses.size() == 6);
+  for (const auto& [edges, items] : losses) CHECK((edges == items && edges > 0));
 }
