@@ -72,15 +72,13 @@ Result run_weight(Report& report, const Options& options, const CovertypeSample&
                               .loss_keys = {"embedding", "guiding"},
                               .loss_weights = {weight == 0 ? 1 : weight, weight == 0 ? 0.0 : 1.0},
                               .learning_rate = 0.02});
-  if (!relations.empty()) routine.set_global_relation_data(relations);
+  routine.set_global_relation_data(relations);
   routine.train(covertype.train);
   relations = routine.global_relation_data();
   report.parameters(routine.model());
 
-  const auto embedded = [&](const Dataset& data) {
-    return LabelledPoints{data["main"], routine.apply(data), data["labels"]};
-  };
-  const LabelledPoints train = embedded(covertype.train), unseen = embedded(covertype.unseen);
+  const LabelledPoints train = embedded(routine, covertype.train),
+                       unseen = embedded(routine, covertype.unseen);
   Result result{weight, train.y, train_quality(train),
                 correlation(column(train.y, 0), column(train.x, k_attribute)),
                 importance(routine, train.x.to(options.device), 0)};
@@ -120,10 +118,7 @@ Figure figure_of(const std::vector<Result>& results, const Tensor& data) {
 }
 
 void guided(const Options& options) {
-  Report report({.program = k_program.name,
-                 .device = options.device,
-                 .threads = options.threads,
-                 .seed = options.seed});
+  Report report = report_of(k_program, options);
   const CovertypeSample covertype =
       options.quick ? read_covertype(report, options, 700, 500) : read_covertype(report, options, 7000, 5000);
   const std::vector<double> weights =

@@ -56,15 +56,12 @@ Result run_weight(Report& report, const Options& options, const MnistSplit& mnis
                               .loss_keys = {"tsne", "class"},
                               .loss_weights = {weight, 1},
                               .learning_rate = 0.001});
-  if (!relations.empty()) routine.set_global_relation_data(relations);
+  routine.set_global_relation_data(relations);
   routine.train(mnist.train);
   relations = routine.global_relation_data();
   report.parameters(routine.model());
 
-  const auto embedded = [&](const Dataset& data) {
-    return LabelledPoints{data["main"], routine.apply(data), data["labels"]};
-  };
-  const LabelledPoints train = embedded(mnist.train), unseen = embedded(mnist.unseen);
+  const LabelledPoints train = embedded(routine, mnist.train), unseen = embedded(routine, mnist.unseen);
   Result result{weight,
                 train.y,
                 train_quality(train),
@@ -100,10 +97,7 @@ Figure figure_of(const std::vector<Result>& results, const Tensor& labels) {
 }
 
 void hybrid(const Options& options) {
-  Report report({.program = k_program.name,
-                 .device = options.device,
-                 .threads = options.threads,
-                 .seed = options.seed});
+  Report report = report_of(k_program, options);
   const MnistSplit mnist = read_mnist_split(report, options, options.quick ? 1000 : 5000);
   const std::vector<double> weights =
       options.quick ? std::vector<double>{0, 100} : std::vector<double>{0, 5, 20, 50, 100, 200, 300, 500};

@@ -89,10 +89,7 @@ Panel heat_map(const std::string& title, const std::string& note, const Tensor& 
 }
 
 void mds(const Options& options) {
-  Report report({.program = k_program.name,
-                 .device = options.device,
-                 .threads = options.threads,
-                 .seed = options.seed});
+  Report report = report_of(k_program, options);
   const Table table = read_csv(options.data);
   const std::vector<std::string> attributes(table.names().begin(), table.names().end() - 1);
   const Tensor x = scaled(table.numbers(attributes));

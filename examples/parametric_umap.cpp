@@ -19,10 +19,7 @@ const Program k_program{.name = "parametric_umap",
                         .defaults = {.data = FLATLAND_EXAMPLE_DATA "/mnist", .out = "out/parametric_umap"}};
 
 void parametric_umap(const Options& options) {
-  Report report({.program = k_program.name,
-                 .device = options.device,
-                 .threads = options.threads,
-                 .seed = options.seed});
+  Report report = report_of(k_program, options);
   const MnistSplit mnist = read_mnist_split(report, options, options.quick ? 1000 : 5000);
 
   // The settings of ParaDime's documentation.

@@ -22,10 +22,7 @@ const Program k_program{
     .defaults = {.data = FLATLAND_EXAMPLE_DATA "/digits.csv", .out = "out/quickstart"}};
 
 void quickstart(const Options& options) {
-  Report report({.program = k_program.name,
-                 .device = options.device,
-                 .threads = options.threads,
-                 .seed = options.seed});
+  Report report = report_of(k_program, options);
 
   const Dataset digits = timed_stage(report, "reading " + options.data.string(), [&] {
     const Table table = read_csv(options.data);
@@ -50,10 +47,9 @@ void quickstart(const Options& options) {
   tsne.train(train);
   report.parameters(tsne.model());
 
-  const LabelledPoints on_train{train["main"], tsne.apply(train), train["labels"]};
-  const LabelledPoints on_unseen = timed_stage(report, "embedding unseen digits", [&] {
-    return LabelledPoints{unseen["main"], tsne.apply(unseen), unseen["labels"]};
-  });
+  const LabelledPoints on_train = embedded(tsne, train);
+  const LabelledPoints on_unseen =
+      timed_stage(report, "embedding unseen digits", [&] { return embedded(tsne, unseen); });
 
   const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
     return std::vector<Quality>{train_quality(on_train), unseen_quality(on_train, on_unseen)};

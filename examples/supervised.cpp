@@ -34,10 +34,7 @@ RelationData same_type(const Tensor& labels) {
 }
 
 void supervised(const Options& options) {
-  Report report({.program = k_program.name,
-                 .device = options.device,
-                 .threads = options.threads,
-                 .seed = options.seed});
+  Report report = report_of(k_program, options);
   const CovertypeSample covertype =
       options.quick ? read_covertype(report, options, 700, 500) : read_covertype(report, options, 7000, 5000);
 
@@ -72,10 +69,8 @@ void supervised(const Options& options) {
   routine.train(covertype.train);
   report.parameters(routine.model());
 
-  const auto embedded = [&](const Dataset& data) {
-    return LabelledPoints{data["main"], routine.apply(data), data["labels"]};
-  };
-  const LabelledPoints train = embedded(covertype.train), unseen = embedded(covertype.unseen);
+  const LabelledPoints train = embedded(routine, covertype.train),
+                       unseen = embedded(routine, covertype.unseen);
   const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
     return std::vector<Quality>{train_quality(train), unseen_quality(train, unseen)};
   });

@@ -37,10 +37,7 @@ MnistSplit read_mnist_split(Report& report, const Options& options, std::int64_t
 
 void write_mnist_maps(Report& report, const Options& options, const MnistSplit& mnist,
                       const ParametricDR& routine, const std::string& title) {
-  const auto embedded = [&](const Dataset& data) {
-    return LabelledPoints{data["main"], routine.apply(data), data["labels"]};
-  };
-  const LabelledPoints train = embedded(mnist.train), unseen = embedded(mnist.unseen);
+  const LabelledPoints train = embedded(routine, mnist.train), unseen = embedded(routine, mnist.unseen);
   const Tensor everything =
       timed_stage(report, "embedding all " + std::to_string(mnist.all.size()) + " images",
                   [&] { return routine.apply(mnist.all); });

@@ -20,6 +20,10 @@ Quality without_accuracy(const LabelledPoints& points, std::string group) {
 }
 }  // namespace
 
+LabelledPoints embedded(const ParametricDR& routine, const Dataset& data) {
+  return {data["main"], routine.apply(data), data["labels"]};
+}
+
 Quality train_quality(const LabelledPoints& train) {
   Quality quality = without_accuracy(train, "train");
   quality.knn_accuracy = knn_accuracy(train.y, train.labels, k_accuracy_neighbors);

@@ -1,6 +1,7 @@
 // How good an embedding is, as a table on the screen and as metrics in the report.
 #pragma once
 
+#include <flatland/dr/parametric_dr.h>
 #include <flatland/dr/report.h>
 
 #include <cstdint>
@@ -14,6 +15,9 @@ struct LabelledPoints {
   Tensor y;       // (N, d) its embedding
   Tensor labels;  // (N)
 };
+
+// A data set's "main" and "labels" beside their places on the routine's map.
+LabelledPoints embedded(const ParametricDR& routine, const Dataset& data);
 
 struct Quality {
   std::string group;

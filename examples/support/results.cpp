@@ -6,6 +6,11 @@
 
 namespace flatland::examples {
 
+Report report_of(const Program& program, const Options& options) {
+  return Report(
+      {.program = program.name, .device = options.device, .threads = options.threads, .seed = options.seed});
+}
+
 void write_results(Report& report, const Options& options, const Figure& figure, const std::string& picture) {
   if (plot_available()) {
     const auto path = options.out / picture;

@@ -10,6 +10,9 @@
 
 namespace flatland::examples {
 
+// An empty report of a run of this program.
+Report report_of(const Program& program, const Options& options);
+
 // Draws the figure as `picture` in the folder of --out, or says that this build cannot; then writes
 // report.json there.
 void write_results(Report& report, const Options& options, const Figure& figure, const std::string& picture);
