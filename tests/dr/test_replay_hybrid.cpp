@@ -2,47 +2,22 @@
 // classification of 5,000 MNIST images, 40 steps of 500.
 #include <doctest/doctest.h>
 #include <flatland/dr/losses.h>
-#include <flatland/dr/readers.h>
 #include <flatland/dr/relations.h>
 #include <flatland/engine/optim.h>
 #include <flatland/models/classifier.h>
 
-#include "tests/support/golden.h"
+#include "tests/support/replay.h"
 #include "tests/support/tensors.h"
 
 #include <cmath>
-#include <cstdlib>
 
 using namespace flatland;
 using namespace flatland::test;
 
-namespace {
-
-// Golden values: tests/golden/replay_hybrid, by PyTorch 1.13 in float64.
-void load_golden(Model& model) {
-  std::vector<NamedTensor> state = model.state();
-  for (NamedTensor& p : state) {
-    std::string file = p.name;
-    for (char& c : file) c = c == '.' ? '_' : c;
-    p.tensor = golden("replay_hybrid/init_" + file);
-  }
-  model.load_state(state);
-}
-
-}  // namespace
-
 TEST_CASE("the hybrid run follows the reference's losses step by step") {
-  const char* folder = std::getenv("FLATLAND_DATA_DIR");
-  if (folder == nullptr) {
-    MESSAGE(
-        "FLATLAND_DATA_DIR is not set: skipped. It must name a folder with "
-        "mnist/train-20000-images-idx3-ubyte.gz");
-    return;
-  }
-  const std::filesystem::path mnist = std::filesystem::path(folder) / "mnist";
-  const Dataset data = Dataset{{"main", read_idx_images(mnist / "train-20000-images-idx3-ubyte.gz")},
-                               {"labels", read_idx_labels(mnist / "train-20000-labels-idx1-ubyte.gz")}}
-                           .first(5000);
+  const std::optional<Dataset> mnist = replayed_mnist();
+  if (!mnist) return;
+  const Dataset& data = *mnist;
   const Relation affinities =
       NeighborBasedPDist{.transforms = {PerplexityBasedRescale{.perplexity = 30}, Symmetrize{}, Normalize{}}};
   const RelationDataMap global = {{"rel", affinities(data["main"])}};
@@ -52,7 +27,7 @@ TEST_CASE("the hybrid run follows the reference's losses step by step") {
   const RelationContext context;
 
   HybridEmbedder model({.in_dim = 784, .n_classes = 10, .hidden_dims = {100, 50}});
-  load_golden(model);
+  load_first_weights(model, "replay_hybrid");  // by PyTorch 1.13 in float64, as all golden values here
   const CompoundLoss loss{{{"kl", RelationLoss{kullback_leibler_div}}, {"ce", ClassificationLoss{}}},
                           {100, 1}};
   std::vector<Tensor> parameters;

@@ -2,44 +2,28 @@
 // as ParaDime's documentation has it, 20 steps of 500 edges with 3 random items each.
 #include <doctest/doctest.h>
 #include <flatland/dr/losses.h>
-#include <flatland/dr/readers.h>
 #include <flatland/dr/relations.h>
 #include <flatland/engine/optim.h>
 #include <flatland/models/fully_connected_embedder.h>
 
 #include "tests/support/edges.h"
-#include "tests/support/golden.h"
+#include "tests/support/replay.h"
 #include "tests/support/tensors.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 using namespace flatland;
 using namespace flatland::test;
 
 TEST_CASE("the UMAP run follows the reference's losses step by step") {
-  const char* folder = std::getenv("FLATLAND_DATA_DIR");
-  if (folder == nullptr) {
-    MESSAGE(
-        "FLATLAND_DATA_DIR is not set: skipped. It must name a folder with "
-        "mnist/train-20000-images-idx3-ubyte.gz");
-    return;
-  }
-  const std::filesystem::path mnist = std::filesystem::path(folder) / "mnist";
-  Tensor images =
-      slice_rows(read_idx_images(mnist / "train-20000-images-idx3-ubyte.gz"), 0, 5000).to(Dtype::float64);
+  const std::optional<Dataset> mnist = replayed_mnist();
+  if (!mnist) return;
+  Tensor images = (*mnist)["main"].to(Dtype::float64);
   for (double& v : images.mutable_values<double>()) v = std::round(v * 255) / 255;
   const Dataset data(images);
   FullyConnectedEmbedder model({.in_dim = 784, .hidden_dims = {100, 100, 100}});
   model.to(Dtype::float64);
-  std::vector<NamedTensor> state = model.state();
-  for (NamedTensor& p : state) {
-    std::string file = p.name;
-    std::ranges::replace(file, '.', '_');
-    p.tensor = golden("replay_umap/init_" + file).to(Dtype::float64);
-  }
-  model.load_state(state);
+  load_first_weights(model, "replay_umap");
 
   const RelationDataMap global;
   const RelationContext context;
