@@ -1,23 +1,18 @@
 #include <flatland/dr/distinct_items.h>
 #include <flatland/engine/ops.h>
+#include <flatland/engine/spans.h>
 #include <flatland/kernels/sample_edges.h>
 
 namespace flatland {
 
-namespace {
-
-std::span<std::int64_t> all(Tensor& t) {
-  return {t.mutable_data<std::int64_t>(), static_cast<std::size_t>(t.numel())};
-}
-
-}  // namespace
+using detail::mutable_span_of;
 
 DistinctItems::DistinctItems(const Tensor& items, std::int64_t count)
     : padded(Tensor::empty(items.shape(), Dtype::int64, items.device())),
       places(Tensor::empty(items.shape(), Dtype::int64, items.device())),
       found(Tensor::empty({}, Dtype::int64, items.device())) {
-  const std::span<const std::int64_t> in(items.data<std::int64_t>(), static_cast<std::size_t>(items.numel()));
-  kernels::distinct_items(current_exec(items.device()), in, count, all(padded), all(places),
+  kernels::distinct_items(current_exec(items.device()), detail::span_of<std::int64_t>(items), count,
+                          mutable_span_of<std::int64_t>(padded), mutable_span_of<std::int64_t>(places),
                           found.mutable_data<std::int64_t>());
 }
 

@@ -1,12 +1,16 @@
 #include <flatland/dr/relation_data.h>
 #include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
+#include <flatland/engine/spans.h>
 #include <flatland/kernels/pairwise.h>
 
 #include <algorithm>
 #include <cmath>
 
 namespace flatland {
+
+using detail::mutable_span_of;
+using detail::span_of;
 
 namespace {
 
@@ -41,12 +45,9 @@ void explain_rows(std::span<const std::int64_t> offset, std::span<const std::int
 
 // Checks row offsets and ascending columns; returns the length of the longest row.
 std::int64_t check_rows(const SparseRelations& form) {
-  const auto all = [](const Tensor& t, auto value) {
-    return std::span(t.data<decltype(value)>(), static_cast<std::size_t>(t.numel()));
-  };
   const std::int64_t longest =
       kernels::longest_row(current_exec(form.col.device()), form.row_offset.numel() - 1,
-                           all(form.row_offset, std::int64_t{}), all(form.col, std::int32_t{}));
+                           span_of<std::int64_t>(form.row_offset), span_of<std::int32_t>(form.col));
   if (longest < 0) {
     const Tensor offset = form.row_offset.to(Device::cpu), col = form.col.to(Device::cpu);
     explain_rows(offset.values<std::int64_t>(), col.values<std::int32_t>());
@@ -91,10 +92,6 @@ void check_index(const Tensor& index) {
                  "RelationData: sub takes an int64 vector of item numbers");
 }
 
-std::span<const std::int64_t> items_of(const Tensor& index) {
-  return {index.data<std::int64_t>(), static_cast<std::size_t>(index.numel())};
-}
-
 void check_items(const Tensor& index, std::int64_t items) {
   for (const std::int64_t item : index.values<std::int64_t>()) {
     FLATLAND_CHECK(item >= 0 && item < items, "RelationData: sub asks for item ", item, ", but there are ",
@@ -109,21 +106,13 @@ Tensor dense_sub_by_rows(const Tensor& square, const Tensor& index) {
 
 // Block of a dense form; value(i, j) reads the relation of two items.
 template <class T, class Value>
-Tensor dense_sub(const Tensor& index, bool normalize, Dtype dtype, Value value) {
+Tensor dense_sub(const Tensor& index, Dtype dtype, Value value) {
   const std::int64_t n = index.numel();
   const auto items = index.values<std::int64_t>();
   Tensor block = Tensor::empty({n, n}, dtype);
   T* out = block.mutable_data<T>();
-  double total = 0;
-  for (const std::int64_t i : items) {
-    for (const std::int64_t j : items) {
-      *out++ = value(i, j);
-      total += static_cast<double>(out[-1]);
-    }
-  }
-  if (normalize && total != 0) {
-    for (T& v : block.mutable_values<T>()) v = static_cast<T>(static_cast<double>(v) / total);
-  }
+  for (const std::int64_t i : items)
+    for (const std::int64_t j : items) *out++ = value(i, j);
   return block;
 }
 
@@ -255,36 +244,45 @@ void RelationData::with_position(F&& f) const {
   position.done();
 }
 
+Tensor divided_by_sum(const Tensor& values) {
+  const NoGrad no_grad;
+  const Tensor total = sum(values);
+  return values / (total + equal(total, total * 0.0));  // 1 instead of 0
+}
+
 Tensor RelationData::sub(const Tensor& index, bool normalize) const {
   check_index(index);
   if (get_if<NeighborRelations>()) return to_sparse().sub(index, normalize);
   const auto* sparse = get_if<SparseRelations>();
   const Device device = values().device();
-  if (sparse == nullptr && device != Device::cpu) {
-    const NoGrad no_grad;
-    const Tensor block = dense_sub_by_rows(to_square().values(), index);
-    if (!normalize) return block;
-    const Tensor total = sum(block);  // 1 instead of 0
-    return block / (total + equal(total, Tensor::zeros({}, total.dtype(), device)));
+  if (sparse == nullptr) {
+    const Tensor block = dense_block(index);
+    return normalize ? divided_by_sum(block) : block;
   }
-  return with_type(values(), [&](auto zero) -> Tensor {
+  Tensor block = Tensor::empty({index.numel(), index.numel()}, values().dtype(), device);
+  with_type(block, [&](auto zero) {
     using T = decltype(zero);
-    if (sparse != nullptr) {
-      Tensor block = Tensor::empty({index.numel(), index.numel()}, values().dtype(), device);
-      with_position([&](std::span<std::int32_t> position) {
-        kernels::dense_block<T>(current_exec(device), rows_of<T>(*sparse), items_of(index), position,
-                                normalize, block.mutable_matrix<T>(), nullptr);
-      });
-      return block;
-    }
-    check_items(index, items());
+    with_position([&](std::span<std::int32_t> position) {
+      kernels::dense_block<T>(current_exec(device), rows_of<T>(*sparse), span_of<std::int64_t>(index),
+                              position, normalize, block.mutable_matrix<T>(), nullptr);
+    });
+  });
+  return block;
+}
+
+// Of square and triangular relations.
+Tensor RelationData::dense_block(const Tensor& index) const {
+  const NoGrad no_grad;
+  if (values().device() != Device::cpu) return dense_sub_by_rows(to_square().values(), index);
+  check_items(index, items());
+  return with_type(values(), [&](auto zero) {
+    using T = decltype(zero);
     const T* v = values().template data<T>();
     const std::int64_t n = items();
-    if (get_if<SquareRelations>()) {
-      return dense_sub<T>(index, normalize, values().dtype(),
-                          [=](std::int64_t i, std::int64_t j) { return v[i * n + j]; });
-    }
-    return dense_sub<T>(index, normalize, values().dtype(), [=](std::int64_t i, std::int64_t j) {
+    const Dtype dtype = values().dtype();
+    if (get_if<SquareRelations>())
+      return dense_sub<T>(index, dtype, [=](std::int64_t i, std::int64_t j) { return v[i * n + j]; });
+    return dense_sub<T>(index, dtype, [=](std::int64_t i, std::int64_t j) {
       return i == j ? T{0} : v[kernels::condensed_index(n, std::min(i, j), std::max(i, j))];
     });
   });
@@ -307,13 +305,11 @@ SparseBlock RelationData::sub_sparse(const Tensor& index, bool normalize) const 
   block.value = Tensor::empty({entries}, f->values.dtype(), device);
   with_type(f->values, [&](auto zero) {
     using T = decltype(zero);
-    const auto all = [](Tensor& t, auto value) {
-      return std::span(t.mutable_data<decltype(value)>(), static_cast<std::size_t>(t.numel()));
-    };
     with_position([&](std::span<std::int32_t> position) {
-      kernels::sparse_block<T>(current_exec(device), rows_of<T>(*f), items_of(index), position, normalize,
-                               capacity, all(block.begin, std::int64_t{}), all(block.end, std::int64_t{}),
-                               all(block.col, std::int32_t{}), all(block.value, T{}), nullptr);
+      kernels::sparse_block<T>(
+          current_exec(device), rows_of<T>(*f), span_of<std::int64_t>(index), position, normalize, capacity,
+          mutable_span_of<std::int64_t>(block.begin), mutable_span_of<std::int64_t>(block.end),
+          mutable_span_of<std::int32_t>(block.col), mutable_span_of<T>(block.value), nullptr);
     });
   });
   return block;

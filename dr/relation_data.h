@@ -78,6 +78,7 @@ class RelationData {
   RelationData(Form form, bool symmetric, std::int64_t longest_row)
       : form_(std::move(form)), symmetric_(symmetric), longest_row_(longest_row) {}
   void make_position();
+  Tensor dense_block(const Tensor& index) const;
   template <class F>
   void with_position(F&& f) const;
 
@@ -86,5 +87,8 @@ class RelationData {
   std::int64_t longest_row_ = 0;  // of sparse relations
   Tensor position_;               // on a GPU: what their block kernels need, int32 (N), -1 between calls
 };
+
+// values / their sum; all zeros stay. Not differentiable.
+Tensor divided_by_sum(const Tensor& values);
 
 }  // namespace flatland

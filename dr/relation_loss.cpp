@@ -54,16 +54,11 @@ bool find_fused(const RelationLoss& loss, const RelationData& global, const Rela
   return true;
 }
 
-// All relations as one block; divided by their sum when normalize (a sum of 0 stays).
+// All relations as one block.
 SparseBlock whole_block(const SparseRelations& form, bool normalize) {
   const std::int64_t n = form.row_offset.numel() - 1;
-  Tensor values = form.values;
-  if (normalize && values.numel() > 0) {
-    const NoGrad no_grad;
-    const Tensor total = sum(values);
-    values = values / (total + equal(total, total * 0.0));
-  }
-  return {n, slice_rows(form.row_offset, 0, n), slice_rows(form.row_offset, 1, n + 1), form.col, values};
+  return {n, slice_rows(form.row_offset, 0, n), slice_rows(form.row_offset, 1, n + 1), form.col,
+          normalize ? divided_by_sum(form.values) : form.values};
 }
 
 // The dense block of a batch, whose items may repeat.
@@ -73,9 +68,7 @@ Tensor block_of(const RelationData& global, const Batch& batch, bool normalize) 
   const DistinctItems items(batch.index(), global.items());
   const Tensor rows = gather_rows(global.sub(items.values()), items.places);
   const Tensor block = transpose(gather_rows(transpose(rows), items.places));
-  if (!normalize) return block;
-  const double total = sum(block).item();
-  return total == 0 ? block : block / total;
+  return normalize ? divided_by_sum(block) : block;
 }
 
 Tensor over_edges(const RelationLoss& loss, const LossInput& input, const Relation& relation,

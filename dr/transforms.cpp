@@ -1,6 +1,7 @@
 #include <flatland/dr/transforms.h>
 #include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
+#include <flatland/engine/spans.h>
 #include <flatland/kernels/neighbor_weights.h>
 #include <flatland/kernels/similarity.h>
 #include <flatland/kernels/sparse.h>
@@ -9,6 +10,9 @@
 #include <sstream>
 
 namespace flatland {
+
+using detail::mutable_span_of;
+using detail::span_of;
 
 namespace {
 
@@ -40,26 +44,17 @@ Tensor columns(const RelationData& data) {
   return Tensor::empty({0}, Dtype::int32, data.values().device());
 }
 
-template <class T>
-std::span<const T> all(const Tensor& t) {
-  return {t.data<T>(), static_cast<std::size_t>(t.numel())};
-}
-template <class T>
-std::span<T> all(Tensor& t) {
-  return {t.mutable_data<T>(), static_cast<std::size_t>(t.numel())};
-}
-
 SparseRelations symmetrized(kernels::SymmetrizeKind kind, const NeighborRelations& form, auto zero) {
   using T = decltype(zero);
   const Device device = form.values.device();
   const kernels::Exec& exec = current_exec(device);
   const auto index = form.index.matrix<std::int32_t>();
   Tensor offset = Tensor::empty({index.rows + 1}, Dtype::int64, device);
-  const std::int64_t n = kernels::symmetrize_count(exec, index, all<std::int64_t>(offset));
+  const std::int64_t n = kernels::symmetrize_count(exec, index, mutable_span_of<std::int64_t>(offset));
   Tensor col = Tensor::empty({n}, Dtype::int32, device);
   Tensor values = Tensor::empty({n}, form.values.dtype(), device);
-  kernels::symmetrize<T>(exec, kind, index, form.values.matrix<T>(), all<std::int64_t>(offset),
-                         all<std::int32_t>(col), all<T>(values));
+  kernels::symmetrize<T>(exec, kind, index, form.values.matrix<T>(), mutable_span_of<std::int64_t>(offset),
+                         mutable_span_of<std::int32_t>(col), mutable_span_of<T>(values));
   return {offset, col, values};
 }
 
@@ -72,10 +67,11 @@ SparseRelations symmetrized(kernels::SymmetrizeKind kind, const SparseRelations&
   const kernels::SparseRows<T> m{
       items, items, row, row + 1, form.col.data<std::int32_t>(), form.values.data<T>()};
   Tensor offset = Tensor::empty({items + 1}, Dtype::int64, device);
-  const std::int64_t n = kernels::symmetrize_count<T>(exec, m, all<std::int64_t>(offset));
+  const std::int64_t n = kernels::symmetrize_count<T>(exec, m, mutable_span_of<std::int64_t>(offset));
   Tensor col = Tensor::empty({n}, Dtype::int32, device);
   Tensor values = Tensor::empty({n}, form.values.dtype(), device);
-  kernels::symmetrize<T>(exec, kind, m, all<std::int64_t>(offset), all<std::int32_t>(col), all<T>(values));
+  kernels::symmetrize<T>(exec, kind, m, mutable_span_of<std::int64_t>(offset),
+                         mutable_span_of<std::int32_t>(col), mutable_span_of<T>(values));
   return {offset, col, values};
 }
 
@@ -184,7 +180,8 @@ RelationData NormalizeRows::operator()(const RelationData& data) const {
   Tensor scaled = data.values().clone();
   with_type(scaled, [&](auto zero) {
     using T = decltype(zero);
-    kernels::normalize_rows<T>(current_exec(scaled.device()), all<std::int64_t>(offset), all<T>(scaled));
+    kernels::normalize_rows<T>(current_exec(scaled.device()), span_of<std::int64_t>(offset),
+                               mutable_span_of<T>(scaled));
   });
   return data.with_values(scaled).marked_symmetric(false);
 }
@@ -196,8 +193,8 @@ RelationData ZeroDiagonal::operator()(const RelationData& data) const {
   Tensor mask = Tensor::empty(data.values().shape(), data.values().dtype(), data.values().device());
   with_type(mask, [&](auto zero) {
     using T = decltype(zero);
-    kernels::off_diagonal<T>(current_exec(mask.device()), all<std::int64_t>(offset), all<std::int32_t>(col),
-                             all<T>(mask));
+    kernels::off_diagonal<T>(current_exec(mask.device()), span_of<std::int64_t>(offset),
+                             span_of<std::int32_t>(col), mutable_span_of<T>(mask));
   });
   return data.with_values(data.values() * mask);
 }

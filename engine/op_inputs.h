@@ -3,6 +3,7 @@
 
 #include <flatland/engine/autograd.h>
 #include <flatland/engine/dispatch.h>
+#include <flatland/engine/spans.h>
 #include <flatland/engine/tape.h>
 #include <flatland/kernels/elementwise.h>
 
@@ -15,15 +16,6 @@ namespace flatland::detail {
 
 inline kernels::Exec& exec_of(const Tensor& t) {
   return current_exec(t.device());
-}
-
-template <class T>
-std::span<const T> span_of(const Tensor& t) {
-  return {t.data<T>(), static_cast<std::size_t>(t.numel())};
-}
-template <class T>
-std::span<T> mutable_span_of(Tensor& t) {
-  return {t.mutable_data<T>(), static_cast<std::size_t>(t.numel())};
 }
 
 inline Tensor empty_like(const Tensor& t) {
