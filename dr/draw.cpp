@@ -35,8 +35,8 @@ Tensor balanced_items(const Tensor& labels, std::int64_t per_class, std::uint64_
 }
 
 Tensor weighted_items(const Tensor& weights, std::int64_t n, std::uint64_t seed) {
-  FLATLAND_CHECK(weights.defined() && weights.rank() == 1 && weights.is_floating() && n >= 0,
-                 "weighted_items: it takes a floating weight an item and a number of draws, 0 or more");
+  FLATLAND_CHECK(n >= 0, "weighted_items: ", n, " draws; ask for 0 or more");
+  check_item_weights("weighted_items", weights);
   Tensor items = Tensor::empty({n}, Dtype::int64);
   sample_items(AliasTable(weights, Device::cpu), stream_of(seed, StreamDomain::drawn_items, 1, 0), 0, items);
   return items;

@@ -1,8 +1,8 @@
 #include <flatland/dr/phase_run.h>
 #include <flatland/dr/replayable.h>
-#include <flatland/dr/streams.h>
 #include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
+#include <flatland/engine/spans.h>
 
 #include <algorithm>
 #include <cmath>
@@ -75,27 +75,27 @@ void PhaseRun::prepare_sampling() {
     batches_ = replaces ? phase_.batches_per_epoch : std::min(batches_, phase_.batches_per_epoch);
     if (replaces) epoch_size_ = checked_mul(batches_, batch_size_);
   }
+  const std::string who = "training phase '" + phase_.name + "': ";
   if (phase_.sampling == Sampling::weighted) {
     const Tensor& weights = inputs_.data[phase_.weight_key];
-    FLATLAND_CHECK(weights.rank() == 1 && weights.is_floating(), "training phase '", phase_.name, "': '",
-                   phase_.weight_key, "' must be a floating weight an item; it is ", weights.shape(), " of ",
-                   name(weights.dtype()));
+    check_item_weights(who + "entry '" + phase_.weight_key + "'", weights);
     weights_ = AliasTable(weights, device_);
   }
   if (!edges) return;
   for (const auto& [key, relations] : inputs_.global_relations) {
     if (key == phase_.edge_rel_key)
-      edges_.emplace(relations, n, phase_.neg_sampling_rate, parameters_.front().dtype(), device_);
+      edges_.emplace(who + "the relations '" + key + "'", relations, n, phase_.neg_sampling_rate,
+                     parameters_.front().dtype(), device_);
   }
-  FLATLAND_CHECK(edges_.has_value(), "training phase '", phase_.name, "': no global relations '",
-                 phase_.edge_rel_key, "' to sample edges from");
+  FLATLAND_CHECK(edges_.has_value(), who, "no global relations '", phase_.edge_rel_key,
+                 "' to sample edges from");
 }
 
 void PhaseRun::data_changed() {
   recording_.reset();
   warm_ = false;
   edges_.reset();
-  ends_.clear();
+  drawn_.clear();
   order_ = rates_ = Tensor();
   batch_.select({});
   prepare_sampling();
@@ -119,30 +119,38 @@ void PhaseRun::check_labels(const Loss& loss) const {
   }
 }
 
-// The items of an epoch, one batch after another. What a recorded epoch reads changes here, before it runs.
+kernels::RandomStream PhaseRun::stream(StreamDomain domain) const {
+  return stream_of(inputs_.seed, domain, inputs_.number, static_cast<std::uint64_t>(epoch_));
+}
+
+// The items of an epoch. What a recorded epoch reads changes here, before it runs.
 void PhaseRun::order_items() {
-  const auto stream = [&](StreamDomain domain) {
-    return stream_of(inputs_.seed, domain, inputs_.number, static_cast<std::uint64_t>(epoch_));
-  };
   switch (phase_.sampling) {
     case Sampling::standard:
       if (!order_.defined()) order_ = Tensor::empty({epoch_size_}, Dtype::int64, device_);
-      return kernels::random_permutation(
-          current_exec(device_), stream(StreamDomain::order),
-          {order_.mutable_data<std::int64_t>(), static_cast<std::size_t>(epoch_size_)});
-    case Sampling::weighted:
-      if (!order_.defined()) order_ = Tensor::empty({epoch_size_}, Dtype::int64, device_);
-      return sample_items(weights_, stream(StreamDomain::weighted_items), 0, order_);
+      return kernels::random_permutation(current_exec(device_), stream(StreamDomain::order),
+                                         detail::mutable_span_of<std::int64_t>(order_));
     case Sampling::whole:
       if (!order_.defined()) order_ = Tensor::arange(epoch_size_).to(device_);
       return;
+    case Sampling::weighted:
     case Sampling::negative_edge:
+      if (!recordable_) return;
       for (std::int64_t b = 0; b < batches_; ++b) {
-        const std::int64_t begin = b * batch_size_;
-        if (std::ssize(ends_) <= b) ends_.push_back(edges_->ends(std::min(batch_size_, epoch_size_ - begin)));
-        edges_->draw(stream(StreamDomain::edges), begin, ends_[static_cast<std::size_t>(b)]);
+        if (std::ssize(drawn_) <= b) drawn_.push_back(empty_draws(b));
+        draw(b, drawn_[static_cast<std::size_t>(b)]);
       }
   }
+}
+
+Tensor PhaseRun::empty_draws(std::int64_t b) const {
+  return edges_ ? edges_->ends(size_of(b)) : Tensor::empty({size_of(b)}, Dtype::int64, device_);
+}
+
+void PhaseRun::draw(std::int64_t b, Tensor& drawn) const {
+  if (edges_) return edges_->draw(stream(StreamDomain::edges), first_of(b), drawn);
+  sample_items(weights_, stream(StreamDomain::weighted_items), static_cast<std::uint64_t>(first_of(b)),
+               drawn);
 }
 
 // The order of the items and the learning rates of the steps.
@@ -175,20 +183,38 @@ EpochSums PhaseRun::run_epoch(const RelationContext& context) {
   begin_epoch();
   if (recording_ && recording_->parameters != addresses(parameters_)) recording_.reset();  // they moved
   if (recordable_ && warm_ && !recording_) record_steps(context);
+  EpochSums sums;
   if (recording_) {
     recording_->graph.launch(*gpu_);
+    sums = sums_of(recording_->steps, recording_->losses);
   } else {
-    run_steps(context);
+    sums = run_steps(context);
   }
   warm_ = true;
   step_ += batches_;
   ++epoch_;
-  return sums();
+  return sums;
 }
 
-void PhaseRun::run_steps(const RelationContext& context) {
-  steps_.resize(static_cast<std::size_t>(batches_));
-  for (std::int64_t b = 0; b < batches_; ++b) step(b, context, steps_[static_cast<std::size_t>(b)]);
+// A GPU is asked for the losses at the end; the CPU, which has them, keeps no more than one step's.
+EpochSums PhaseRun::run_steps(const RelationContext& context) {
+  if (device_ != Device::cpu) {
+    const std::vector<StepLosses> steps = all_steps(context);
+    return sums_of(steps, in_a_row(steps));
+  }
+  EpochSums sums;
+  StepLosses values;
+  for (std::int64_t b = 0; b < batches_; ++b) {
+    step(b, context, values);
+    add(sums, values, [](const Tensor& value) { return value.item(); });
+  }
+  return sums;
+}
+
+std::vector<PhaseRun::StepLosses> PhaseRun::all_steps(const RelationContext& context) {
+  std::vector<StepLosses> steps(static_cast<std::size_t>(batches_));
+  for (std::int64_t b = 0; b < batches_; ++b) step(b, context, steps[static_cast<std::size_t>(b)]);
+  return steps;
 }
 
 void PhaseRun::record_steps(const RelationContext& context) {
@@ -197,14 +223,13 @@ void PhaseRun::record_steps(const RelationContext& context) {
   try {
     recording->memory.record([&] {
       recording->graph = kernels::Graph::record(*gpu_, [&] {
-        recording->steps.resize(static_cast<std::size_t>(batches_));
-        for (std::int64_t b = 0; b < batches_; ++b)
-          step(b, context, recording->steps[static_cast<std::size_t>(b)]);
+        recording->steps = all_steps(context);
         recording->losses = in_a_row(recording->steps);
       });
     });
   } catch (const Error& error) {
     recordable_ = false;
+    drawn_.clear();
     context.warn("training phase '" + phase_.name +
                  "' runs step by step, for it could not be recorded: " + error.what());
     return;
@@ -217,31 +242,28 @@ void PhaseRun::record_steps(const RelationContext& context) {
 void PhaseRun::add_input_noise(std::int64_t b) {
   const Tensor& x = batch_["main"];
   Tensor noise = Tensor::empty(x.shape(), x.dtype(), x.device());
-  const kernels::RandomStream random =
-      stream_of(inputs_.seed, StreamDomain::input_noise, inputs_.number, static_cast<std::uint64_t>(epoch_));
   const std::int64_t rows = edges_ ? batch_size_ * (phase_.neg_sampling_rate + 2) : batch_size_;
   const auto first = static_cast<std::uint64_t>(b * rows * (x.numel() / x.size(0)));
-  const auto fill = [&](auto zero) {
+  with_type(x, [&](auto zero) {
     using T = decltype(zero);
-    const std::span<T> values(noise.mutable_data<T>(), static_cast<std::size_t>(noise.numel()));
-    kernels::fill_normal(current_exec(device_), random, 0, phase_.input_noise, values, first);
-  };
-  x.dtype() == Dtype::float64 ? fill(double{}) : fill(float{});
+    kernels::fill_normal(current_exec(device_), stream(StreamDomain::input_noise), 0, phase_.input_noise,
+                         detail::mutable_span_of<T>(noise), first);
+  });
   batch_.replace("main", x + noise);
 }
 
 void PhaseRun::select_batch(std::int64_t b) {
-  const std::int64_t begin = b * batch_size_, end = std::min(begin + batch_size_, epoch_size_);
-  switch (phase_.sampling) {
-    case Sampling::standard:
-      return batch_.select(slice_rows(order_, begin, end));
-    case Sampling::weighted:
-      return batch_.select_repeated(slice_rows(order_, begin, end));
-    case Sampling::whole:
-      return batch_.select_whole(order_);
-    case Sampling::negative_edge:
-      return edges_->select(batch_, ends_[static_cast<std::size_t>(b)], recordable_);
+  if (phase_.sampling == Sampling::whole) return batch_.select_whole(order_);
+  if (phase_.sampling == Sampling::standard)
+    return batch_.select(slice_rows(order_, first_of(b), first_of(b) + size_of(b)));
+  Tensor drawn;
+  if (recordable_) {
+    drawn = drawn_[static_cast<std::size_t>(b)];
+  } else {
+    drawn = empty_draws(b);
+    draw(b, drawn);
   }
+  edges_ ? edges_->select(batch_, drawn, recordable_) : batch_.select_repeated(drawn);
 }
 
 void PhaseRun::step(std::int64_t b, const RelationContext& context, StepLosses& values) {
@@ -268,26 +290,24 @@ void PhaseRun::step(std::int64_t b, const RelationContext& context, StepLosses& 
   values.loss = loss.detach();
 }
 
-// A GPU is asked once.
-EpochSums PhaseRun::sums() const {
-  const std::vector<StepLosses>& steps = recording_ ? recording_->steps : steps_;
-  std::vector<double> values;
-  if (device_ != Device::cpu)
-    values = (recording_ ? recording_->losses : in_a_row(steps)).to_vector<double>();
-  std::size_t next = 0;
-  const auto read = [&](const Tensor& value) { return values.empty() ? value.item() : values[next++]; };
-  EpochSums sums;
-  for (const StepLosses& step : steps) {
-    sums.loss += read(step.loss);
-    for (std::size_t i = 0; i < step.components.size(); ++i) {
-      const auto& [name, value] = step.components[i];
-      auto at = i < sums.components.size() && sums.components[i].first == name
-                    ? sums.components.begin() + static_cast<std::ptrdiff_t>(i)
-                    : std::ranges::find(sums.components, name, &std::pair<std::string, double>::first);
-      if (at == sums.components.end()) at = sums.components.insert(at, {name, 0.0});
-      at->second += read(value);
-    }
+template <class Value>
+void PhaseRun::add(EpochSums& sums, const StepLosses& step, Value value) {
+  sums.loss += value(step.loss);
+  for (std::size_t i = 0; i < step.components.size(); ++i) {
+    const auto& [name, part] = step.components[i];
+    auto at = i < sums.components.size() && sums.components[i].first == name
+                  ? sums.components.begin() + static_cast<std::ptrdiff_t>(i)
+                  : std::ranges::find(sums.components, name, &std::pair<std::string, double>::first);
+    if (at == sums.components.end()) at = sums.components.insert(at, {name, 0.0});
+    at->second += value(part);
   }
+}
+
+EpochSums PhaseRun::sums_of(const std::vector<StepLosses>& steps, const Tensor& in_a_row) {
+  const std::vector<double> values = in_a_row.to_vector<double>();
+  std::size_t next = 0;
+  EpochSums sums;
+  for (const StepLosses& step : steps) add(sums, step, [&](const Tensor&) { return values[next++]; });
   return sums;
 }
 

@@ -3,10 +3,12 @@
 
 #include <flatland/dr/edge_sampler.h>
 #include <flatland/dr/losses.h>
+#include <flatland/dr/streams.h>
 #include <flatland/dr/training.h>
 #include <flatland/engine/pool.h>
 #include <flatland/kernels/graph.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -67,16 +69,26 @@ class PhaseRun {
 
   void prepare_sampling();
   void begin_epoch();
+  kernels::RandomStream stream(StreamDomain domain) const;  // of this epoch
   void order_items();
-  void run_steps(const RelationContext& context);
+  EpochSums run_steps(const RelationContext& context);
+  std::vector<StepLosses> all_steps(const RelationContext& context);
   void record_steps(const RelationContext& context);
+  std::int64_t first_of(std::int64_t b) const { return b * batch_size_; }
+  std::int64_t size_of(std::int64_t b) const { return std::min(batch_size_, epoch_size_ - first_of(b)); }
+  // Memory for what the b-th batch draws, items or the ends of edges; and its draws.
+  Tensor empty_draws(std::int64_t b) const;
+  void draw(std::int64_t b, Tensor& drawn) const;
   void select_batch(std::int64_t b);
   // The b-th step of the epoch.
   void step(std::int64_t b, const RelationContext& context, StepLosses& values);
   void add_input_noise(std::int64_t b);
   double learning_rate(std::int64_t step) const;
   static Tensor in_a_row(const std::vector<StepLosses>& steps);
-  EpochSums sums() const;
+  // value(tensor) reads one.
+  template <class Value>
+  static void add(EpochSums& sums, const StepLosses& step, Value value);
+  static EpochSums sums_of(const std::vector<StepLosses>& steps, const Tensor& in_a_row);
   void check_labels(const Loss& loss) const;
 
   TrainingPhase phase_;
@@ -89,8 +101,9 @@ class PhaseRun {
   std::unique_ptr<Optimizer> optimizer_;
   Batch batch_;
   std::optional<EdgeSampler> edges_;
-  std::vector<Tensor> ends_;  // of this epoch's edges, a batch each
   AliasTable weights_;
+  // What this epoch draws, a batch each: a recorded epoch reads it from here. Else each step draws its own.
+  std::vector<Tensor> drawn_;
   Tensor order_;  // int64: items in the order of this epoch
   Tensor rates_;  // float64 (batches), on a GPU: the learning rates of this epoch's steps
   std::int64_t batch_size_ = 0;
@@ -98,7 +111,6 @@ class PhaseRun {
   std::int64_t batches_ = 0;     // an epoch
   int epoch_ = 0;
   std::int64_t step_ = 0;
-  std::vector<StepLosses> steps_;  // of this epoch
   bool recordable_ = false;
   bool warm_ = false;  // an epoch has run step by step on this data, so that what steps keep is there
   std::unique_ptr<Recording> recording_;

@@ -94,7 +94,12 @@ void ParametricDR::State::check_loss_keys(const Loss& loss, const Dataset& datas
 
 void ParametricDR::State::check_keys(const Dataset& dataset) const {
   for (const TrainingPhase& p : phases) {
-    if (p.sampling == Sampling::weighted) check_entry("weighted sampling", p.weight_key, dataset);
+    if (p.sampling == Sampling::weighted) {
+      check_entry("weighted sampling", p.weight_key, dataset);
+      if (dataset.contains(p.weight_key))
+        check_item_weights("training phase '" + p.name + "': entry '" + p.weight_key + "'",
+                           dataset[p.weight_key]);
+    }
     for (const std::string& key : p.loss_keys)
       check_loss_keys(*options.losses.find(key), dataset, p.sampling == Sampling::negative_edge);
   }
@@ -162,6 +167,63 @@ void ParametricDR::State::compute_relations() {
 
 // --- training ---
 
+namespace {
+
+// What a loss needs of the phase that calls it, which else only its first step would find missing.
+void check_loss(const std::string& who, const Loss& loss, const TrainingPhase& p,
+                const RelationMap& batch_relations) {
+  const bool edges = p.sampling == Sampling::negative_edge;
+  if (const auto* l = loss.target<CompoundLoss>()) {
+    for (std::size_t i = 0; i < l->losses.size(); ++i) {
+      const std::string part = who + "part '" + l->losses[i].first + "': ";
+      FLATLAND_CHECK(i >= l->weights.size() || std::isfinite(l->weights[i]), part, "its weight is ",
+                     l->weights[i], "; it must be finite");
+      check_loss(part, l->losses[i].second, p, batch_relations);
+    }
+  }
+  if (loss.target<TripletLoss>()) {
+    FLATLAND_CHECK(
+        edges, who,
+        "a TripletLoss takes edges between items of one kind; set sampling = "
+        "Sampling::negative_edge, neg_sampling_rate = 1 and edge_rel_key to relations of such items");
+    FLATLAND_CHECK(p.neg_sampling_rate == 1, who,
+                   "a TripletLoss sets one random item against each edge, but "
+                   "neg_sampling_rate is ",
+                   p.neg_sampling_rate, "; set it to 1");
+  }
+  if (const auto* l = loss.target<RelationLoss>()) {
+    const Relation* relation = batch_relations.find(l->batch_key);
+    FLATLAND_CHECK(
+        edges || relation == nullptr || relation->target<DistsFromTo>() == nullptr, who,
+        "its batch relations '", l->batch_key,
+        "' are DistsFromTo, which relates sampled pairs; set sampling = Sampling::negative_edge, or use "
+        "DifferentiablePDist");
+  }
+}
+
+}  // namespace
+
+void ParametricDR::State::check_sampling(const TrainingPhase& p) const {
+  const auto who = "training phase '" + p.name + "': ";
+  for (const std::string& key : p.loss_keys)
+    check_loss(who + "loss '" + key + "': ", *options.losses.find(key), p, options.batch_relations);
+  constexpr int most_rate = 100000;
+  FLATLAND_CHECK(p.neg_sampling_rate >= 0 && p.neg_sampling_rate <= most_rate, who, "neg_sampling_rate is ",
+                 p.neg_sampling_rate, "; it must be 0 to ", most_rate);
+  if (p.sampling != Sampling::negative_edge && p.sampling != Sampling::weighted) return;
+  // More than any run does, and few enough that no size below overflows.
+  constexpr std::int64_t most_steps = std::int64_t{1} << 31, most_edges = std::int64_t{1} << 40;
+  FLATLAND_CHECK(p.batches_per_epoch <= most_steps, who, "batches_per_epoch is ", p.batches_per_epoch,
+                 "; an epoch has at most ", most_steps, " steps");
+  if (p.sampling == Sampling::weighted) return;
+  FLATLAND_CHECK(p.batch_size <= most_edges / std::max<std::int64_t>(1, p.batches_per_epoch), who,
+                 "batch_size is ", p.batch_size, " edges and batches_per_epoch ", p.batches_per_epoch,
+                 "; an epoch has at most ", most_edges, " edges, lower one of them");
+  FLATLAND_CHECK(options.global_relations.find(p.edge_rel_key) != nullptr, who, "no global relations '",
+                 p.edge_rel_key, "' to sample edges from; the routine has ",
+                 detail::listed(options.global_relations.entries()), "; set edge_rel_key");
+}
+
 void ParametricDR::State::check_phase(const TrainingPhase& p) const {
   const auto who = "training phase '" + p.name + "': ";
   FLATLAND_CHECK(!p.loss_keys.empty(), who, "no loss_keys; name at least one loss");
@@ -172,7 +234,9 @@ void ParametricDR::State::check_phase(const TrainingPhase& p) const {
   FLATLAND_CHECK(p.loss_weights.empty() || p.loss_weights.size() == p.loss_keys.size(), who,
                  p.loss_keys.size(), " losses but ", p.loss_weights.size(),
                  " weights; give one each, or none");
-  for (const double w : p.loss_weights) FLATLAND_CHECK(std::isfinite(w), who, "a loss weight is ", w);
+  for (std::size_t i = 0; i < p.loss_weights.size(); ++i)
+    FLATLAND_CHECK(std::isfinite(p.loss_weights[i]), who, "the weight of loss '", p.loss_keys[i], "' is ",
+                   p.loss_weights[i], "; it must be finite");
   FLATLAND_CHECK(p.epochs >= 0, who, "epochs is ", p.epochs, "; it must be 0 or more");
   FLATLAND_CHECK(p.batch_size >= 1, who, "batch_size is ", p.batch_size, "; it must be 1 or more");
   FLATLAND_CHECK(p.batches_per_epoch == -1 || p.batches_per_epoch >= 1, who, "batches_per_epoch is ",
@@ -181,14 +245,7 @@ void ParametricDR::State::check_phase(const TrainingPhase& p) const {
                  p.learning_rate, "; it must be 0 or more");
   FLATLAND_CHECK(std::isfinite(p.input_noise) && p.input_noise >= 0, who, "input_noise is ", p.input_noise,
                  "; it is a deviation, 0 or more");
-  FLATLAND_CHECK(p.neg_sampling_rate >= 0 && p.neg_sampling_rate <= 100000, who, "neg_sampling_rate is ",
-                 p.neg_sampling_rate, "; it must be 0 or more");
-  FLATLAND_CHECK(p.sampling != Sampling::negative_edge || p.batch_size <= std::int64_t{1} << 40, who,
-                 "batch_size is ", p.batch_size, " edges; no machine holds so many");
-  FLATLAND_CHECK(
-      p.sampling != Sampling::negative_edge || options.global_relations.find(p.edge_rel_key) != nullptr, who,
-      "no global relations '", p.edge_rel_key, "' to sample edges from; the routine has ",
-      detail::listed(options.global_relations.entries()), "; set edge_rel_key");
+  check_sampling(p);
   FLATLAND_CHECK(p.report_interval >= 1, who, "report_interval is ", p.report_interval,
                  "; it must be 1 or more");
 }

@@ -88,6 +88,7 @@ struct ParametricDR::State {
   void compute_relations();
   RelationData compute_relation(const Relation& relation);
   void check_phase(const TrainingPhase& phase) const;
+  void check_sampling(const TrainingPhase& phase) const;
   void check_keys(const Dataset& dataset) const;
   void check_entry(const char* who, const std::string& key, const Dataset& dataset) const;
   void check_loss_keys(const Loss& loss, const Dataset& dataset, bool edges) const;

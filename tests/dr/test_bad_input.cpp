@@ -211,7 +211,8 @@ TEST_CASE("numbers of a phase without a meaning") {
                    dr.add_training_phase({.loss_weights = {1, 2}});
                  }),
                  "1 losses but 2 weights"));
-  CHECK(contains(error_of([&] { dr.add_training_phase({.loss_weights = {std::nan("")}}); }), "weight"));
+  CHECK(contains(error_of([&] { dr.add_training_phase({.loss_weights = {std::nan("")}}); }),
+                 "'phase 1': the weight of loss 'loss' is nan; it must be finite"));
   CHECK(contains(error_of([&] { dr.add_training_phase({.learning_rate = -1}); }), "learning_rate is -1"));
   CHECK(contains(error_of([&] { dr.add_training_phase({.learning_rate = HUGE_VAL}); }), "learning_rate"));
   CHECK(contains(error_of([&] { dr.add_training_phase({.report_interval = 0}); }), "report_interval is 0"));
@@ -220,6 +221,42 @@ TEST_CASE("numbers of a phase without a meaning") {
   CHECK(contains(
       error_of([] { ParametricDR({.model = FullyConnectedEmbedder({.in_dim = 4}), .threads = -2}); }),
       "-2 threads"));
+}
+
+TEST_CASE("losses of sampled edges say what they need when the phase is added") {
+  ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = 4}),
+                   .global_relations = PDist{},
+                   .batch_relations = DistsFromTo{},
+                   .losses = {{"triplet", TripletLoss{}},
+                              {"both", CompoundLoss{{{"near", PositionLoss{}}, {"kin", TripletLoss{}}}}},
+                              {"nan", CompoundLoss{{{"near", PositionLoss{}}}, {std::nan("")}}},
+                              {"relation", RelationLoss{cross_entropy_loss}}}});
+  const auto error = [&](std::vector<std::string> losses, Sampling sampling, int rate,
+                         std::string edges = "rel") {
+    return error_of([&] {
+      dr.add_training_phase({.name = "p",
+                             .sampling = sampling,
+                             .edge_rel_key = std::move(edges),
+                             .neg_sampling_rate = rate,
+                             .loss_keys = std::move(losses)});
+    });
+  };
+  constexpr Sampling k_edges = Sampling::negative_edge;
+  CHECK(
+      contains(error({"triplet"}, Sampling::standard, 1),
+               "training phase 'p': loss 'triplet': a TripletLoss takes edges between items of one kind; set "
+               "sampling = Sampling::negative_edge"));
+  CHECK(contains(error({"both"}, k_edges, 5),
+                 "'p': loss 'both': part 'kin': a TripletLoss sets one random item against each edge, but "
+                 "neg_sampling_rate is 5; set it to 1"));
+  CHECK(contains(error({"nan"}, k_edges, 5), "'p': loss 'nan': part 'near': its weight is nan"));
+  CHECK(contains(error({"triplet"}, k_edges, 1, "same_label"),
+                 "no global relations 'same_label' to sample edges from; the routine has 'rel'"));
+  CHECK(contains(error({"relation"}, Sampling::whole, 1),
+                 "'p': loss 'relation': its batch relations 'rel' are "
+                 "DistsFromTo, which relates sampled pairs; set sampling = Sampling::negative_edge"));
+  CHECK(dr.training_phases().empty());
+  CHECK(error({"relation", "triplet", "both"}, k_edges, 1) == "");
 }
 
 TEST_CASE("a batch larger than the data takes all items") {
