@@ -123,7 +123,7 @@ struct ReconstructionLoss {
 };
 // The mean of max(0, |a - p| - |a - n| + margin) over triplets of embedded items: sampled edges a - p and one
 // random item n each. Needs a phase that samples edges at rate 1, as a rule of relations that join items of
-// equal label.
+// equal label; a routine says so when the phase is added.
 struct TripletLoss {
   double margin = 1;
   std::string embedding_method = "embed";
@@ -131,7 +131,7 @@ struct TripletLoss {
 };
 // 1 - r^2, with r the Pearson correlation over the batch of column `attribute` of entry data_key with
 // coordinate embedding_dim: it turns the embedding so that the coordinate shows the attribute. 1 where either
-// is constant.
+// is constant. Computed in float64, whatever the scale of either.
 struct CorrelationLoss {
   std::int64_t attribute = 0;
   std::int64_t embedding_dim = 0;

@@ -19,7 +19,7 @@ std::string sha256_of(const std::vector<NamedTensor>& tensors);
 
 // {"program", "version", "device", "threads", "isa", "seed", "stages": [{"name", "seconds"}],
 //  "phases": [{"name", "seconds", "loss": [...], "components": {name: [...]}}],
-//  "metrics": {"train": {...}, "unseen": {...}}, "parameters_sha256", "files": [...]}
+//  "metrics": {"train": {...}, "unseen": {...}}, "parameters_sha256", "warnings": [...], "files": [...]}
 // With begin_run also "runs": [{"name", "phases", "metrics", "parameters_sha256"}], what was reported after
 // each.
 //   Report report({.program = "quickstart", .seed = 42});

@@ -2,6 +2,7 @@
 #include <flatland/dr/losses.h>
 #include <flatland/engine/ops.h>
 #include <flatland/engine/relation_ops.h>
+#include <flatland/kernels/reduce.h>
 
 namespace flatland {
 
@@ -15,6 +16,27 @@ void check_labels(const Tensor& labels, std::int64_t classes, const Batch& batch
                    " of item ", batch.index().values<std::int64_t>()[i],
                    " is out of range; the model knows classes 0 to ", classes - 1);
   }
+}
+
+// v / its largest absolute value; 0 where that is negligible. The factor counts as a constant in gradients.
+Tensor scaled(const Tensor& v, double negligible) {
+  const Tensor factor = [&] {
+    const NoGrad no_grad;
+    const Tensor size = abs(v);
+    Tensor most = Tensor::empty({}, v.dtype(), v.device());
+    kernels::max<double>(current_exec(v.device()), size.matrix<double>(), most.mutable_data<double>());
+    const Tensor varies = less(Tensor::full({}, negligible, v.dtype(), v.device()), most);
+    return varies / (most + (1.0 - varies));
+  }();
+  return v * factor;
+}
+
+// The deviations of v from its mean, in units of the largest, so that no square of them overflows or gets
+// lost, whatever the scale of v and its distance from 0; all 0 where they are rounding only. A correlation
+// and its gradient do not depend on the units.
+Tensor deviations(const Tensor& v) {
+  const Tensor near = scaled(v.to(Dtype::float64), 1e-300);
+  return scaled(near - mean(near), 0x1p-50);
 }
 
 }  // namespace
@@ -71,11 +93,11 @@ Tensor CorrelationLoss::operator()(const LossInput& input) const {
   FLATLAND_CHECK(embedding_dim >= 0 && embedding_dim < embedding.size(1),
                  "CorrelationLoss: the embedding is ", embedding.shape(), " but embedding_dim is ",
                  embedding_dim, "; it is a column, counted from 0");
-  const auto centred = [](const Tensor& v) { return v - mean(v); };
-  const Tensor x = centred(column(data, attribute).to(embedding.dtype()));
-  const Tensor y = centred(column(embedding, embedding_dim));
+  const Tensor x = deviations(column(data, attribute));
+  const Tensor y = deviations(column(embedding, embedding_dim));
   constexpr double tiny = 1e-30;  // no correlation, and no gradient, where one is constant
-  return 1.0 - square(sum(x * y)) / (sum(square(x)) * sum(square(y)) + tiny);
+  const Tensor loss = 1.0 - square(sum(x * y)) / (sum(square(x)) * sum(square(y)) + tiny);
+  return loss.to(embedding.dtype());
 }
 
 }  // namespace flatland
