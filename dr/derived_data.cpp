@@ -22,6 +22,14 @@ Tensor standardized(const Tensor& y) {
   return centred / (deviation + equal(deviation, deviation * 0.0));
 }
 
+// PCA's coordinates; where the data has fewer columns, the others are 0.
+Tensor pca_in(const Tensor& x, std::int64_t dims) {
+  const std::int64_t known = x.rank() == 2 ? std::min(dims, x.size(1)) : dims;
+  const Tensor y = Pca::fit(x, known).transform(x);
+  if (known == dims) return y;
+  return concat({y, Tensor::zeros({y.size(0), dims - known}, y.dtype(), y.device())}, 1);
+}
+
 }  // namespace
 
 DerivedData spectral_of(std::string relation_key, std::int64_t dims, std::string fallback_key,
@@ -33,9 +41,13 @@ DerivedData spectral_of(std::string relation_key, std::int64_t dims, std::string
                    "'; there are ", std::to_string(relations.size()), " others");
     if (const std::optional<Tensor> y = spectral_embedding(found->second, dims, options))
       return standardized(*y);
-    context.warn("the spectral start of relations '" + relation_key +
-                 "' was not found in reasonable time; PCA of '" + fallback_key + "' takes its place");
-    return standardized(Pca::fit(data[fallback_key], dims).transform(data[fallback_key]));
+    const std::string missed = "the spectral start of relations '" + relation_key +
+                               "' was not found within " + std::to_string(options.max_products) +
+                               " products (max_products)";
+    FLATLAND_CHECK(data.contains(fallback_key), missed, ", and there is no entry '", fallback_key,
+                   "' whose PCA could take its place; name one as fallback_key");
+    context.warn(missed + "; PCA of '" + fallback_key + "' takes its place");
+    return standardized(pca_in(data[fallback_key], dims));
   };
   return {.from_data = {}, .from_relations = compute};
 }

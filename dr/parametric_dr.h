@@ -25,7 +25,7 @@ struct DerivedData {
 // Coordinates along the first principal components of an entry.
 DerivedData pca_of(std::string key = "main", std::int64_t dims = 2);
 // Spectral coordinates of global relations (spectral.h), each component of deviation 1; where they cannot be
-// found, PCA's coordinates of fallback_key likewise, with a warning.
+// found, PCA's coordinates of fallback_key likewise, with a warning; coordinates beyond its columns are 0.
 DerivedData spectral_of(std::string relation_key = "rel", std::int64_t dims = 2,
                         std::string fallback_key = "main", const SpectralOptions& options = {});
 
@@ -58,7 +58,8 @@ class ParametricDR {
   ParametricDR& operator=(ParametricDR&&) noexcept;
 
   // Phases run in the order they are added. Errors: no or unknown loss keys, another number of weights, sizes
-  // below 1, negative epochs or learning rates.
+  // below 1, negative epochs or learning rates, losses over sampled edges in a phase that samples others or
+  // none.
   void add_training_phase(TrainingPhase phase);
 
   // Prepares on the first call, and runs all phases that have not run yet. A listener's stop ends the running

@@ -22,7 +22,8 @@ struct SpectralOptions {
 // Nothing where a part's eigenvectors are not found within max_products. Errors: flat relations, negative or
 // infinite values, dims below 1.
 // The same bits for any number of threads. Relations on a GPU are embedded on the CPU; the result lies where
-// they do. Cost: max_products sparse products at most, and memory for some 40 vectors of N values.
+// they do. Cost: max_products sparse products at most; memory for the entries once more, 12 bytes each, and
+// for some 70 vectors of N values.
 std::optional<Tensor> spectral_embedding(const RelationData& relations, std::int64_t dims,
                                          const SpectralOptions& options = {});
 

@@ -9,6 +9,7 @@
 #include "tests/support/golden.h"
 #include "tests/support/tensors.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace flatland;
@@ -135,8 +136,78 @@ TEST_CASE("graphs without edges, tiny ones, and what is wrong") {
   check_finite_map(*spectral_embedding(two, 2), 2, 2);
   const RelationData negative(SquareRelations{Tensor::from(std::vector<double>{0, -1, -1, 0}, {2, 2})});
   CHECK(error_of([&] { static_cast<void>(spectral_embedding(negative, 2)); }) ==
-        "spectral_embedding: the relation of items 0 and 1 is -1; they must be finite and not negative");
+        "spectral_embedding: the relation of items 0 and 1 is -1; they must be finite and not negative, as "
+        "affinities are");
+  const RelationData one_way(SquareRelations{Tensor::from(std::vector<double>{0, 1, 0, 0}, {2, 2})});
+  check_finite_map(*spectral_embedding(one_way, 2), 2, 2);
+  for (const double big : {1e308, 1e-308}) {
+    const Tensor w = Tensor::full({5, 5}, big, Dtype::float64);
+    const auto embed = [&] {
+      return *spectral_embedding(RelationData(SquareRelations{w}).marked_symmetric(), 1);
+    };
+    if (big > 1)
+      CHECK(contains(error_of(embed), "the relations of item 0 add up to inf; scale them down"));
+    else
+      check_finite_map(embed(), 5, 1);
+  }
   CHECK(contains(error_of([&] { static_cast<void>(spectral_embedding(two, 0)); }), "ask for 1 or more"));
+  for (const auto& [there, back] : {std::pair{0.0, 1.0}, {1.0, 0.0}}) {
+    const RelationData marked =
+        RelationData(SquareRelations{Tensor::from(std::vector<double>{0, there, back, 0}, {2, 2})})
+            .marked_symmetric();
+    CHECK(contains(error_of([&] { static_cast<void>(spectral_embedding(marked, 2)); }),
+                   "some relations of item 1 lead one way only"));
+  }
+}
+
+// Corners of a cube of many dimensions, joined along each with its own weight: the eigenvectors tell the two
+// sides of a dimension apart, those of the smallest weights first. A weight of 0 cuts the cube into two
+// parts.
+TEST_CASE(
+    "the sides of a cube with 65,536 corners are found, in one part and in two, for any number of threads") {
+  constexpr int k_dims = 16;
+  constexpr std::int64_t k_corners = std::int64_t{1} << k_dims;
+  for (const bool cut : {false, true}) {
+    std::vector<std::int64_t> offset{0};
+    std::vector<std::int32_t> col;
+    std::vector<float> weight;
+    for (std::int64_t i = 0; i < k_corners; ++i) {
+      std::vector<std::pair<std::int64_t, float>> row;
+      for (int d = 0; d < k_dims; ++d)
+        row.emplace_back(i ^ std::int64_t{1} << d, d == 9 && cut ? 0.0f
+                                                   : d == 3      ? 0.1f
+                                                   : d == 12     ? 0.3f
+                                                                 : 1.0f);
+      std::ranges::sort(row);
+      for (const auto& [j, w] : row) {
+        col.push_back(static_cast<std::int32_t>(j));
+        weight.push_back(w);
+      }
+      offset.push_back(std::ssize(col));
+    }
+    const RelationData cube =
+        RelationData(SparseRelations{Tensor::from(offset), Tensor::from(col), Tensor::from(weight)})
+            .marked_symmetric();
+    Tensor first;
+    for (const int threads : {1, 2, 3}) {
+      kernels::Exec exec(Device::cpu, threads);
+      const ExecScope scope(exec);
+      const std::optional<Tensor> y = spectral_embedding(cube, 2, {.max_products = 600});
+      REQUIRE(y);
+      if (threads == 1) first = *y;
+      CHECK(same_bits(*y, first));
+    }
+    double wrong = 0;
+    for (const auto& [c, d] : {std::pair{0, 3}, std::pair{1, 12}})
+      for (std::int64_t i = 0; i < k_corners; ++i) {
+        const std::int64_t half = cut ? i & std::int64_t{1} << 9 : 0;  // its first corner
+        const double centre = !cut || c != 0 ? 0 : half == 0 ? 1 : -1;
+        const double turn = (i ^ half) >> d & 1 ? -1 : 1;
+        wrong =
+            std::max(wrong, std::abs(turn * (first.at(i, c) - centre) / (first.at(half, c) - centre) - 1));
+      }
+    CHECK(wrong < 1e-3);
+  }
 }
 
 TEST_CASE("where the spectral start is not found PCA takes its place, loudly") {
@@ -154,8 +225,22 @@ TEST_CASE("where the spectral start is not found PCA takes its place, loudly") {
                    }});
   dr.prepare(x);
   REQUIRE(warnings.size() == 1);
-  CHECK(contains(warnings[0], "was not found in reasonable time; PCA of 'main' takes its place"));
+  CHECK(
+      contains(warnings[0], "was not found within 1 products (max_products); PCA of 'main' takes its place"));
   const Tensor y = dr.dataset()["spectral"], want = Pca::fit(x, 2).transform(x);
   for (std::int64_t c = 0; c < 2; ++c)
     check_close(column(y, c) * std_dev(column(want, c)), column(want, c), 1e-4, 0.1);
+}
+
+TEST_CASE("a fallback of more coordinates than columns fills up with zeros, and needs an entry") {
+  const Tensor x = random_tensor({200, 3}, 5);
+  const DerivedData start = spectral_of("rel", 5, "main", {.max_products = 1, .tolerance = 1e-300});
+  const RelationDataMap relations{{"rel", neighbor_graph(x, 10)}};
+  const Tensor y = start.from_relations(x, relations, {});
+  CHECK(y.shape() == Shape({200, 5}));
+  for (std::int64_t c = 0; c < 5; ++c) CHECK(std_dev(column(y, c)).item() == doctest::Approx(c < 3 ? 1 : 0));
+  CHECK(contains(error_of([&] {
+                   static_cast<void>(start.from_relations(Dataset{{"other", x}}, relations, {}));
+                 }),
+                 "there is no entry 'main' whose PCA could take its place; name one as fallback_key"));
 }
