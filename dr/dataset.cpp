@@ -1,4 +1,5 @@
 #include <flatland/dr/dataset.h>
+#include <flatland/dr/listed.h>
 #include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/reduce.h>
@@ -58,9 +59,8 @@ bool Dataset::contains(std::string_view key) const {
 const Tensor& Dataset::operator[](std::string_view key) const {
   const Tensor* value = find(key);
   if (value != nullptr) return *value;
-  std::string known;
-  for (const auto& entry : entries_) known += (known.empty() ? "'" : ", '") + entry.first + "'";
-  detail::fail("Dataset: no entry '", key, "'; ", entries_.empty() ? "it is empty" : "it has ", known);
+  detail::fail("Dataset: no entry '", key, "'; ",
+               entries_.empty() ? "it is empty" : "it has " + detail::listed(entries_));
 }
 
 void Dataset::put(std::string key, Tensor value) {

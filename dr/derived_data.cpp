@@ -36,10 +36,7 @@ DerivedData spectral_of(std::string relation_key, std::int64_t dims, std::string
                         const SpectralOptions& options) {
   const auto compute = [=](const Dataset& data, const RelationDataMap& relations,
                            const RelationContext& context) {
-    const auto found = std::ranges::find(relations, relation_key, &RelationDataMap::value_type::first);
-    FLATLAND_CHECK(found != relations.end(), "spectral_of: no global relations '", relation_key,
-                   "'; there are ", std::to_string(relations.size()), " others");
-    if (const std::optional<Tensor> y = spectral_embedding(found->second, dims, options))
+    if (const std::optional<Tensor> y = spectral_embedding(at(relations, relation_key), dims, options))
       return standardized(*y);
     const std::string missed = "the spectral start of relations '" + relation_key +
                                "' was not found within " + std::to_string(options.max_products) +

@@ -13,10 +13,7 @@ Tensor call_model(const Model& model, std::string_view method, const Tensor& x) 
 }
 
 const RelationData& LossInput::global(std::string_view key) const {
-  for (const auto& entry : global_relations) {
-    if (entry.first == key) return entry.second;
-  }
-  detail::fail("no global relations '", key, "'; name them in global_relations");
+  return at(global_relations, key);
 }
 
 const Relation& LossInput::batch_relation(std::string_view key) const {

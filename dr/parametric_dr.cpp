@@ -19,6 +19,30 @@ void check_distinct(const char* what, const Entries& entries) {
   }
 }
 
+// What `phase` leaves open, from `defaults`.
+TrainingPhase completed(TrainingPhase phase, const TrainingPhase& defaults) {
+  const TrainingPhase builtin;
+  const auto merge = [&](auto member) {
+    if (phase.*member == builtin.*member) phase.*member = defaults.*member;
+  };
+  merge(&TrainingPhase::name);
+  merge(&TrainingPhase::epochs);
+  merge(&TrainingPhase::batch_size);
+  merge(&TrainingPhase::batches_per_epoch);
+  merge(&TrainingPhase::sampling);
+  merge(&TrainingPhase::weight_key);
+  merge(&TrainingPhase::edge_rel_key);
+  merge(&TrainingPhase::neg_sampling_rate);
+  merge(&TrainingPhase::loss_keys);
+  merge(&TrainingPhase::loss_weights);
+  merge(&TrainingPhase::optimizer);
+  merge(&TrainingPhase::learning_rate);
+  merge(&TrainingPhase::schedule);
+  merge(&TrainingPhase::report_interval);
+  merge(&TrainingPhase::input_noise);
+  return phase;
+}
+
 bool same_values(const Tensor& a, const Tensor& b) {
   if (a.impl() == b.impl()) return true;
   if (!(a.shape() == b.shape()) || a.dtype() != b.dtype()) return false;
@@ -55,6 +79,7 @@ ParametricDR::ParametricDR(Options options) {
   if (state_->options.initialize) model.initialize(state_->options.seed);
   model.to(state_->options.device);
   model.eval();
+  for (const TrainingPhase& phase : state_->options.training_phases) add_training_phase(phase);
 }
 
 ParametricDR::~ParametricDR() = default;
@@ -63,29 +88,15 @@ ParametricDR& ParametricDR::operator=(ParametricDR&&) noexcept = default;
 
 void ParametricDR::add_training_phase(TrainingPhase phase) {
   State& s = *state_;
-  const TrainingPhase builtin;
-  const TrainingPhase& ours = s.options.training_defaults;
-  const auto merge = [&](auto member) {
-    if (phase.*member == builtin.*member) phase.*member = ours.*member;
-  };
-  merge(&TrainingPhase::name);
-  merge(&TrainingPhase::epochs);
-  merge(&TrainingPhase::batch_size);
-  merge(&TrainingPhase::batches_per_epoch);
-  merge(&TrainingPhase::sampling);
-  merge(&TrainingPhase::weight_key);
-  merge(&TrainingPhase::edge_rel_key);
-  merge(&TrainingPhase::neg_sampling_rate);
-  merge(&TrainingPhase::loss_keys);
-  merge(&TrainingPhase::loss_weights);
-  merge(&TrainingPhase::optimizer);
-  merge(&TrainingPhase::learning_rate);
-  merge(&TrainingPhase::schedule);
-  merge(&TrainingPhase::report_interval);
-  merge(&TrainingPhase::input_noise);
+  phase = completed(std::move(phase), s.options.training_defaults);
   if (phase.name.empty()) phase.name = "phase " + std::to_string(s.phases.size() + 1);
   s.check_phase(phase);
   s.phases.push_back(std::move(phase));
+}
+
+void ParametricDR::set_training_defaults(TrainingPhase defaults) {
+  TrainingPhase& ours = state_->options.training_defaults;
+  ours = completed(std::move(defaults), ours);
 }
 
 void ParametricDR::prepare(const Dataset& data) {

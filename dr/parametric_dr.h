@@ -50,6 +50,7 @@ class ParametricDR {
     bool initialize = true;       // false: the model keeps the weights it comes with
     Listener on_event = {};
     TrainingPhase training_defaults = {};
+    std::vector<TrainingPhase> training_phases = {};
   };
   // Draws the model's weights. Errors: no model, the same key twice.
   explicit ParametricDR(Options options);
@@ -57,10 +58,12 @@ class ParametricDR {
   ParametricDR(ParametricDR&&) noexcept;
   ParametricDR& operator=(ParametricDR&&) noexcept;
 
-  // Phases run in the order they are added. Errors: no or unknown loss keys, another number of weights, sizes
-  // below 1, negative epochs or learning rates, losses over sampled edges in a phase that samples others or
-  // none.
+  // Phases run in the order they are added, those of the options first. Errors: no or unknown loss keys,
+  // another number of weights, sizes below 1, negative epochs or learning rates, losses over sampled edges in
+  // a phase that samples others or none.
   void add_training_phase(TrainingPhase phase);
+  // For phases that are added from here on. What is left open keeps its default.
+  void set_training_defaults(TrainingPhase defaults);
 
   // Prepares on the first call, and runs all phases that have not run yet. A listener's stop ends the running
   // phase after the epoch, and train with the same data goes on where it ended, with the bits of one run.

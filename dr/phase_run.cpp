@@ -240,7 +240,11 @@ void PhaseRun::record_steps(const RelationContext& context) {
 
 // Each row of the epoch has draws of its own.
 void PhaseRun::add_input_noise(std::int64_t b) {
-  const Tensor& x = batch_["main"];
+  const std::string key = inputs_.model.input_key();
+  const Tensor& x = batch_[key];
+  FLATLAND_CHECK(x.is_floating(), "training phase '", phase_.name, "': input_noise is ", phase_.input_noise,
+                 ", but the ", inputs_.model.name(), " takes '", key, "' of ", name(x.dtype()),
+                 ", to which none can be added; set it to 0");
   Tensor noise = Tensor::empty(x.shape(), x.dtype(), x.device());
   const std::int64_t rows = edges_ ? batch_size_ * (phase_.neg_sampling_rate + 2) : batch_size_;
   const auto first = static_cast<std::uint64_t>(b * rows * (x.numel() / x.size(0)));
@@ -249,7 +253,7 @@ void PhaseRun::add_input_noise(std::int64_t b) {
     kernels::fill_normal(current_exec(device_), stream(StreamDomain::input_noise), 0, phase_.input_noise,
                          detail::mutable_span_of<T>(noise), first);
   });
-  batch_.replace("main", x + noise);
+  batch_.replace(key, x + noise);
 }
 
 void PhaseRun::select_batch(std::int64_t b) {

@@ -1,4 +1,5 @@
 #include <flatland/dr/dataset.h>
+#include <flatland/dr/listed.h>
 #include <flatland/dr/relations.h>
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/knn.h>
@@ -19,9 +20,11 @@ RelationData transformed(RelationData data, const std::vector<Transform>& transf
   return data;
 }
 
-void check_data(const char* who, const Tensor& data) {
-  FLATLAND_CHECK(data.defined() && data.is_floating() && data.rank() == 2, who,
-                 ": the data must be a floating matrix with a row an item");
+void check_data(const char* who, const std::string& key, const Tensor& data) {
+  FLATLAND_CHECK(data.defined(), who, ": there is no data");
+  FLATLAND_CHECK(data.is_floating() && data.rank() == 2, who, ": the data '", key,
+                 "' must be a floating matrix with a row an item; it is ", name(data.dtype()), ' ',
+                 data.shape());
   check_finite(who, data);
 }
 
@@ -113,7 +116,7 @@ RelationData Precomputed::operator()(const Tensor& data, const RelationContext& 
 }
 
 RelationData PDist::operator()(const Tensor& data, const RelationContext& context) const {
-  check_data("PDist", data);
+  check_data("PDist", data_key, data);
   const NoGrad no_grad;
   const Tensor dist =
       metric.built_in() ? pdist(data, *metric.built_in()) : user_pdist(metric.function(), data);
@@ -154,7 +157,7 @@ std::int64_t NeighborBasedPDist::neighbors_for(std::int64_t items, const Relatio
 }
 
 RelationData NeighborBasedPDist::operator()(const Tensor& data, const RelationContext& context) const {
-  check_data("NeighborBasedPDist", data);
+  check_data("NeighborBasedPDist", data_key, data);
   const NoGrad no_grad;
   const std::int64_t k = neighbors_for(data.size(0), context);
   context.stage("indexing nearest neighbours");
@@ -187,6 +190,13 @@ const Relation* RelationMap::find(std::string_view key) const {
     if (entry.first == key) return &entry.second;
   }
   return nullptr;
+}
+
+const RelationData& at(const RelationDataMap& relations, std::string_view key) {
+  for (const auto& entry : relations) {
+    if (entry.first == key) return entry.second;
+  }
+  detail::fail("no global relations '", key, "'; there are ", detail::listed(relations));
 }
 
 }  // namespace flatland

@@ -37,17 +37,19 @@ using RowMetric = std::function<double(std::span<const double>, std::span<const 
 // Of the rows a[i] and b[i] of two (n, d) tensors: (n), made of differentiable operations.
 using TensorMetric = std::function<Tensor(const Tensor& a, const Tensor& b)>;
 
-// --- global relations: computed once from the data (N, D) ---
+// --- global relations: computed once from the data (N, D), by default the entry "main" ---
 // Given relations. Errors: another number of items than the data has, NaN or infinite values.
 struct Precomputed {
   RelationData relations;
   std::vector<Transform> transforms = {};
+  static constexpr std::string_view data_key = "indices";  // of the data it needs the number of items alone
   RelationData operator()(const Tensor& data, const RelationContext& context) const;
 };
 // All pairwise distances, triangular.
 struct PDist {
   MetricOr<RowMetric> metric = {};
   std::vector<Transform> transforms = {};
+  std::string data_key = "main";
   RelationData operator()(const Tensor& data, const RelationContext& context) const;
 };
 // Distances to the nearest neighbours, self excluded. n_neighbors 0: what the transforms need (3 perplexity,
@@ -57,6 +59,7 @@ struct NeighborBasedPDist {
   std::int64_t n_neighbors = 0;
   MetricOr<RowMetric> metric = {};
   std::vector<Transform> transforms = {};
+  std::string data_key = "main";
   // How many neighbours these settings mean for so many items. Errors: fewer than 2 items, negative numbers.
   std::int64_t neighbors_for(std::int64_t items, const RelationContext& context = {}) const;
   RelationData operator()(const Tensor& data, const RelationContext& context) const;
@@ -77,13 +80,14 @@ struct DistsFromTo {
 };
 
 // Anything callable with a tensor that gives relation data is a relation; built-in ones can be recognised
-// again with target<T>().
+// again with target<T>(). As a global relation it gets the entry that its member data_key names, or "main".
 class Relation {
  public:
   template <class F>
   requires(!std::is_same_v<std::remove_cvref_t<F>, Relation> &&
            (std::is_invocable_r_v<RelationData, F&, const Tensor&, const RelationContext&> ||
             std::is_invocable_r_v<RelationData, F&, const Tensor&>)) Relation(F f) {
+    if constexpr (requires { std::string(f.data_key); }) data_key_ = std::string(f.data_key);
     if constexpr (std::is_invocable_r_v<RelationData, F&, const Tensor&, const RelationContext&>) {
       call_ = std::move(f);
     } else {
@@ -95,6 +99,7 @@ class Relation {
   RelationData operator()(const Tensor& data, const RelationContext& context = {}) const {
     return call_(data, context);
   }
+  const std::string& data_key() const { return data_key_; }
   template <class T>
   const T* target() const {
     return call_.target<T>();
@@ -102,6 +107,7 @@ class Relation {
 
  private:
   std::function<RelationData(const Tensor&, const RelationContext&)> call_;
+  std::string data_key_ = "main";
 };
 
 // Relations by key; a single one is stored under "rel".
@@ -123,5 +129,7 @@ class RelationMap {
 
 // Computed relations by key; can be kept and given to another routine.
 using RelationDataMap = std::vector<std::pair<std::string, RelationData>>;
+// Error: unknown key (lists the known ones).
+const RelationData& at(const RelationDataMap& relations, std::string_view key);
 
 }  // namespace flatland

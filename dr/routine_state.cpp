@@ -29,12 +29,6 @@ bool computes_on_gpu(const Relation& relation) {
 
 namespace detail {
 
-std::string listed(const std::vector<std::string>& keys) {
-  std::string names;
-  for (const std::string& key : keys) names += (names.empty() ? "'" : ", '") + key + "'";
-  return names.empty() ? "none" : names;
-}
-
 Dtype floating_type(const Model& model) {
   const std::vector<NamedTensor> parameters = model.parameters();
   return parameters.empty() ? Dtype::float32 : parameters.front().tensor.dtype();
@@ -45,7 +39,6 @@ Dtype floating_type(const Model& model) {
 // --- preparing ---
 
 void ParametricDR::State::set_data(const Dataset& dataset) {
-  FLATLAND_CHECK(!dataset.empty(), "train: the data set is empty; give it at least one item");
   const Dtype dtype = detail::floating_type(*options.model);
   data = dataset.to(dtype).to(options.device);
   for (const std::string& key : data.keys()) {
@@ -63,7 +56,8 @@ void ParametricDR::State::set_data(const Dataset& dataset) {
                  " but the model takes ", columns, " columns; set its in_dim to the number of columns");
 }
 
-void ParametricDR::State::check_entry(const char* who, const std::string& key, const Dataset& dataset) const {
+void ParametricDR::State::check_entry(std::string_view who, const std::string& key,
+                                      const Dataset& dataset) const {
   const auto& derived = options.derived_data;
   const bool known = dataset.contains(key) ||
                      std::ranges::any_of(derived, [&](const auto& entry) { return entry.first == key; });
@@ -74,6 +68,10 @@ void ParametricDR::State::check_entry(const char* who, const std::string& key, c
 
 // Finds out early, before the expensive relations, what a loss would miss in its first step.
 void ParametricDR::State::check_loss_keys(const Loss& loss, const Dataset& dataset, bool edges) const {
+  const bool calls_model = loss.target<RelationLoss>() || loss.target<PositionLoss>() ||
+                           loss.target<ClassificationLoss>() || loss.target<ReconstructionLoss>() ||
+                           loss.target<TripletLoss>() || loss.target<CorrelationLoss>();
+  if (calls_model) check_entry("the " + options.model->name(), options.model->input_key(), dataset);
   if (const auto* l = loss.target<PositionLoss>()) check_entry("PositionLoss", l->position_key, dataset);
   if (const auto* l = loss.target<ClassificationLoss>())
     check_entry("ClassificationLoss", l->label_key, dataset);
@@ -92,7 +90,23 @@ void ParametricDR::State::check_loss_keys(const Loss& loss, const Dataset& datas
   }
 }
 
+void ParametricDR::State::check_relation_keys(const Dataset& dataset) const {
+  for (const auto& [key, relation] : options.global_relations.entries()) {
+    if (kept_relations.contains(key)) continue;
+    const std::string& needed = relation.data_key();
+    check_entry("the recipe of global relations '" + key + "'", needed, dataset);
+    const bool too_late =
+        !dataset.contains(needed) && std::ranges::any_of(options.derived_data, [&](const auto& entry) {
+          return entry.first == needed && entry.second.from_relations != nullptr;
+        });
+    FLATLAND_CHECK(!too_late, "train: the recipe of global relations '", key, "' needs the data entry '",
+                   needed, "', which is derived from relations and comes after them; derive it from_data");
+  }
+}
+
 void ParametricDR::State::check_keys(const Dataset& dataset) const {
+  FLATLAND_CHECK(!dataset.empty(), "train: the data set is empty; give it at least one item");
+  check_relation_keys(dataset);
   for (const TrainingPhase& p : phases) {
     if (p.sampling == Sampling::weighted) {
       check_entry("weighted sampling", p.weight_key, dataset);
@@ -140,7 +154,7 @@ RelationData ParametricDR::State::compute_relation(const Relation& relation) {
   std::optional<kernels::Exec> own;  // a search takes much scratch memory, which goes with it
   std::optional<ExecScope> scope;
   if (device == Device::cuda) scope.emplace(own.emplace(device));
-  RelationData computed = relation(data["main"].to(device), stages);
+  RelationData computed = relation(data[relation.data_key()].to(device), stages);
   finish();
   return computed.to(options.device);
 }

@@ -1,6 +1,7 @@
 // What a routine holds (private to this folder).
 #pragma once
 
+#include <flatland/dr/listed.h>
 #include <flatland/dr/parametric_dr.h>
 #include <flatland/dr/phase_run.h>
 #include <flatland/kernels/parallel.h>
@@ -10,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace flatland {
@@ -28,15 +30,6 @@ class Stopwatch {
 
 // The floating type of a model's parameters.
 Dtype floating_type(const Model& model);
-
-// "'a', 'b'" for error messages.
-std::string listed(const std::vector<std::string>& keys);
-template <class Value>
-std::string listed(const std::vector<std::pair<std::string, Value>>& entries) {
-  std::vector<std::string> keys;
-  for (const auto& entry : entries) keys.push_back(entry.first);
-  return listed(keys);
-}
 
 }  // namespace detail
 
@@ -90,7 +83,8 @@ struct ParametricDR::State {
   void check_phase(const TrainingPhase& phase) const;
   void check_sampling(const TrainingPhase& phase) const;
   void check_keys(const Dataset& dataset) const;
-  void check_entry(const char* who, const std::string& key, const Dataset& dataset) const;
+  void check_relation_keys(const Dataset& dataset) const;
+  void check_entry(std::string_view who, const std::string& key, const Dataset& dataset) const;
   void check_loss_keys(const Loss& loss, const Dataset& dataset, bool edges) const;
   void begin_phase();
   void run_one_epoch();

@@ -12,8 +12,11 @@ ModelHandle model_of(const char* who, const Options& o) {
                  "; set it to the number of columns of the data, or give a model");
   FLATLAND_CHECK(o.out_dim >= 1, who, ": out_dim is ", o.out_dim, "; it must be 1 or more");
   if (o.model) return o.model;
-  return FullyConnectedEmbedder(
-      {.in_dim = o.in_dim, .hidden_dims = o.hidden_dims, .out_dim = o.out_dim, .activation = o.activation});
+  return FullyConnectedEmbedder({.in_dim = o.in_dim,
+                                 .hidden_dims = o.hidden_dims,
+                                 .out_dim = o.out_dim,
+                                 .activation = o.activation,
+                                 .input_key = o.data_key});
 }
 
 ParametricDR::Options tsne_recipe(const ParametricTSNE::Options& o) {
@@ -22,7 +25,8 @@ ParametricDR::Options tsne_recipe(const ParametricTSNE::Options& o) {
       .global_relations =
           NeighborBasedPDist{
               .metric = o.metric,
-              .transforms = {PerplexityBasedRescale{.perplexity = o.perplexity}, Symmetrize{}, Normalize{}}},
+              .transforms = {PerplexityBasedRescale{.perplexity = o.perplexity}, Symmetrize{}, Normalize{}},
+              .data_key = o.data_key},
       .batch_relations =
           DifferentiablePDist{.transforms = {StudentT{.alpha = o.alpha}, Normalize{}, ToSquare{}}},
       .losses = {{"init", PositionLoss{.position_key = "pca"}},
@@ -31,7 +35,7 @@ ParametricDR::Options tsne_recipe(const ParametricTSNE::Options& o) {
       .threads = o.threads,
       .seed = o.seed,
       .on_event = o.on_event};
-  if (o.pca_initialization) recipe.derived_data = {{"pca", pca_of("main", o.out_dim)}};
+  if (o.pca_initialization) recipe.derived_data = {{"pca", pca_of(o.data_key, o.out_dim)}};
   return recipe;
 }
 
@@ -43,16 +47,18 @@ ParametricDR::Options umap_recipe(const ParametricUMAP::Options& o) {
               .n_neighbors = o.n_neighbors,
               .metric = o.metric,
               .transforms = {ConnectivityBasedRescale{.n_neighbors = static_cast<double>(o.n_neighbors)},
-                             Symmetrize{.subtract_product = true}}},
-      .batch_relations =
-          DistsFromTo{.transforms = {ModifiedCauchy{.min_dist = o.min_dist, .spread = o.spread}}},
+                             Symmetrize{.subtract_product = true}},
+              .data_key = o.data_key},
+      .batch_relations = DistsFromTo{.transforms = {ModifiedCauchy{
+                                         .min_dist = o.min_dist, .spread = o.spread, .a = o.a, .b = o.b}}},
       .losses = {{"init", PositionLoss{.position_key = "spectral"}},
                  {"embedding", RelationLoss{cross_entropy_loss}}},
       .device = o.device,
       .threads = o.threads,
       .seed = o.seed,
       .on_event = o.on_event};
-  if (o.spectral_initialization) recipe.derived_data = {{"spectral", spectral_of("rel", o.out_dim)}};
+  if (o.spectral_initialization)
+    recipe.derived_data = {{"spectral", spectral_of("rel", o.out_dim, o.data_key)}};
   return recipe;
 }
 

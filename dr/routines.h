@@ -4,6 +4,7 @@
 #include <flatland/dr/parametric_dr.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace flatland {
@@ -33,7 +34,8 @@ class ParametricTSNE : public ParametricDR {
     OptimizerRecipe optimizer = Adam{};
     ModelHandle model = {};  // instead of a fully connected one
     MetricOr<RowMetric> metric = {};
-    Device device = Device::cpu;  // best_device() takes a GPU where there is one
+    std::string data_key = "main";  // the entry with the data; a given model says itself what it takes
+    Device device = Device::cpu;    // best_device() takes a GPU where there is one
     int threads = 0;
     std::uint64_t seed = 42;
     Listener on_event = {};
@@ -51,6 +53,8 @@ class ParametricUMAP : public ParametricDR {
     std::int64_t n_neighbors = 30;
     double min_dist = 0.01;  // how close embedded neighbours may come
     double spread = 1;       // the scale of the embedding
+    double a = 0;            // of the modified Cauchy kernel: both, or 0 to fit them to the two above
+    double b = 0;
     std::vector<std::int64_t> hidden_dims = {100, 50};
     std::int64_t out_dim = 2;
     Activation activation = activation::softplus;
@@ -68,7 +72,8 @@ class ParametricUMAP : public ParametricDR {
     OptimizerRecipe optimizer = Adam{};
     ModelHandle model = {};  // instead of a fully connected one
     MetricOr<RowMetric> metric = {};
-    Device device = Device::cpu;  // best_device() takes a GPU where there is one
+    std::string data_key = "main";  // the entry with the data; a given model says itself what it takes
+    Device device = Device::cpu;    // best_device() takes a GPU where there is one
     int threads = 0;
     std::uint64_t seed = 42;
     Listener on_event = {};

@@ -19,12 +19,14 @@ class Classifier : public Model {
     std::int64_t n_classes = 0;  // must be given
     std::vector<std::int64_t> hidden_dims = {100, 50};
     Activation activation = flatland::activation::softplus;
+    std::string input_key = "main";  // the entry of a data set that it takes
   };
   explicit Classifier(const Options& options);
 
   Tensor classify(const Tensor& x) const override;  // (N, in_dim) -> (N, n_classes)
   std::string name() const override { return "Classifier"; }
   std::int64_t in_dim() const override { return options_.in_dim; }
+  std::string input_key() const override { return options_.input_key; }
   bool replayable() const override { return true; }
   const Options& options() const { return options_; }
 
@@ -44,6 +46,7 @@ class HybridEmbedder final : public Model {
     std::vector<std::int64_t> hidden_dims = {100, 50};
     std::int64_t out_dim = 2;
     Activation activation = flatland::activation::softplus;
+    std::string input_key = "main";  // the entry of a data set that it takes
   };
   explicit HybridEmbedder(const Options& options);
 
@@ -54,6 +57,7 @@ class HybridEmbedder final : public Model {
   Tensor classify_shared(const Tensor& h) const override;
   std::string name() const override { return "HybridEmbedder"; }
   std::int64_t in_dim() const override { return options_.in_dim; }
+  std::string input_key() const override { return options_.input_key; }
   bool replayable() const override { return true; }
   const Options& options() const { return options_; }
 

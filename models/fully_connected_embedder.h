@@ -20,12 +20,14 @@ class FullyConnectedEmbedder : public Model {
     std::vector<std::int64_t> hidden_dims = {100, 50};
     std::int64_t out_dim = 2;
     Activation activation = flatland::activation::softplus;
+    std::string input_key = "main";  // the entry of a data set that it takes
   };
   explicit FullyConnectedEmbedder(const Options& options);
 
   Tensor encode(const Tensor& x) const override;  // (N, in_dim) -> (N, out_dim)
   std::string name() const override { return "FullyConnectedEmbedder"; }
   std::int64_t in_dim() const override { return options_.in_dim; }
+  std::string input_key() const override { return options_.input_key; }
   bool replayable() const override { return true; }
   const Options& options() const { return options_; }
 

@@ -39,7 +39,8 @@ class Model : public Module {
 class ModelHandle {
  public:
   ModelHandle() = default;
-  ModelHandle(std::shared_ptr<Model> model) : model_(std::move(model)) {}
+  template <class M>
+  requires std::is_base_of_v<Model, M> ModelHandle(std::shared_ptr<M> model) : model_(std::move(model)) {}
   template <class M>
   requires std::is_base_of_v<Model, std::remove_cvref_t<M>> ModelHandle(M&& model)
       : model_(std::make_shared<std::remove_cvref_t<M>>(std::forward<M>(model))) {}

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <flatland/dr/parametric_dr.h>
 #include <flatland/dr/streams.h>
+#include <flatland/models/coordinate_table.h>
 #include <flatland/models/fully_connected_embedder.h>
 
 #include "tests/support/tensors.h"
@@ -265,6 +266,67 @@ TEST_CASE("defaults fill what a phase leaves open") {
   CHECK(phases[1].name == "own");
   CHECK(phases[1].epochs == 9);
   CHECK(std::get<SGD>(phases[1].optimizer).momentum == 0.5);
+}
+
+TEST_CASE("phases and defaults may come with the options, and defaults may change on the way") {
+  ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = 6}),
+                   .losses = PositionLoss{.position_key = "main"},
+                   .training_defaults = {.batch_size = 7, .report_interval = 2},
+                   .training_phases = {{.name = "init", .epochs = 3}, {.epochs = 4, .batch_size = 9}}});
+  dr.set_training_defaults({.epochs = 8, .learning_rate = 0.02});
+  dr.add_training_phase({});
+  dr.set_training_defaults({.batch_size = 11});
+  dr.add_training_phase({.learning_rate = 0.5});
+  const auto& phases = dr.training_phases();
+  REQUIRE(phases.size() == 4);
+  CHECK(phases[0].name == "init");
+  CHECK(phases[0].batch_size == 7);
+  CHECK(phases[1].name == "phase 2");
+  CHECK(phases[1].batch_size == 9);
+  CHECK(phases[1].learning_rate == 0.01);  // added before the defaults changed
+  CHECK(phases[2].epochs == 8);
+  CHECK(phases[2].batch_size == 7);  // left open by the new defaults
+  CHECK(phases[2].learning_rate == 0.02);
+  CHECK(phases[3].batch_size == 11);
+  CHECK(phases[3].epochs == 8);
+  CHECK(phases[3].learning_rate == 0.5);
+  CHECK(phases[3].report_interval == 2);
+  CHECK(contains(error_of([] {
+                   ParametricDR({.model = FullyConnectedEmbedder({.in_dim = 6}),
+                                 .losses = PositionLoss{},
+                                 .training_phases = {{.loss_keys = {"main"}}}});
+                 }),
+                 "training phase 'phase 1': no loss 'main'; the routine has 'loss'"));
+}
+
+TEST_CASE("a model may take another entry than 'main', and noise goes where it looks") {
+  const Tensor x = clouds(90, 6, 3, 7), other = random_tensor({90, 6}, 8);
+  const auto trained = [&](const std::string& key, const Dataset& dataset, double noise) {
+    ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = 6, .input_key = key}),
+                     .derived_data = {{"pca", pca_of(key)}},
+                     .losses = PositionLoss{},
+                     .training_phases = {{.epochs = 2, .batch_size = 40, .input_noise = noise}}});
+    dr.train(dataset);
+    return dr.apply(dataset);
+  };
+  for (const double noise : {0.0, 0.5}) {
+    const Tensor want = trained("main", x, noise);
+    CHECK(same_bits(trained("pixels", {{"main", other}, {"pixels", x}}, noise), want));
+    CHECK(same_bits(trained("pixels", {{"pixels", x}}, noise), want));
+  }
+  CHECK(!same_bits(trained("main", x, 0.5), trained("main", x, 0)));
+  CHECK(contains(error_of([&] {
+                   trained("pixel", {{"pixels", x}}, 0);
+                 }),
+                 "the FullyConnectedEmbedder needs the data entry 'pixel'"));
+  CHECK(contains(error_of([&] {
+                   ParametricDR dr({.model = CoordinateTable({.items = 90}),
+                                    .derived_data = {{"pca", pca_of()}},
+                                    .losses = PositionLoss{},
+                                    .training_phases = {{.epochs = 1, .input_noise = 0.5}}});
+                   dr.train(x);
+                 }),
+                 "input_noise is 0.5, but the CoordinateTable takes 'indices' of int64"));
 }
 
 TEST_CASE("each epoch is the sum over its batches, each item once") {

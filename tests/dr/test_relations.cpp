@@ -114,6 +114,81 @@ TEST_CASE("a routine's global relations are the same on every device") {
   }
 }
 
+namespace {
+
+// Items' sums of an entry that it chooses.
+struct RowSums {
+  std::string data_key = "wide";
+  RelationData operator()(const Tensor& x) const {
+    const Tensor total = sum(x, 1);
+    return SquareRelations{reshape(total, {x.size(0), 1}) + reshape(total, {1, x.size(0)})};
+  }
+};
+
+ParametricDR with_relations(RelationMap relations, Device device = Device::cpu) {
+  return ParametricDR(
+      {.model = FullyConnectedEmbedder({.in_dim = 4}),
+       .global_relations = std::move(relations),
+       .derived_data = {{"halves", {.from_data = [](const Dataset& d) { return d["wide"] / 2.0; }}},
+                        {"late", spectral_of("pairs")}},
+       .device = device});
+}
+
+}  // namespace
+
+TEST_CASE("relations are computed from the entry that they name, on every device") {
+  const Tensor main = clouds(60, 4, 3, 1), wide = clouds(60, 9, 2, 2);
+  for (const Device device : devices()) {
+    ParametricDR dr = with_relations({{"pairs", PDist{.data_key = "wide"}},
+                                      {"near", NeighborBasedPDist{.n_neighbors = 5, .data_key = "wide"}},
+                                      {"half", PDist{.data_key = "halves"}},
+                                      {"sums", RowSums{}},
+                                      {"plain", PDist{}}},
+                                     device);
+    dr.prepare({{"main", main}, {"wide", wide}});
+    const auto values = [&](std::string_view key) {
+      return at(dr.global_relation_data(), key).values().to(Device::cpu);
+    };
+    check_close(values("pairs"), PDist{}(wide, {}).values(), 1e-5, 1);
+    check_close(values("near"), NeighborBasedPDist{.n_neighbors = 5}(wide, {}).values(), 1e-5, 1);
+    check_close(values("half") * 2.0, PDist{}(wide, {}).values(), 1e-5, 1);
+    check_close(values("sums"), RowSums{}(wide).values(), 1e-5);
+    check_close(values("plain"), PDist{}(main, {}).values(), 1e-5, 1);
+    CHECK(contains(error_of([&] { values("other"); }),
+                   "no global relations 'other'; there are 'pairs', 'near', 'half', 'sums', 'plain'"));
+  }
+}
+
+TEST_CASE("an entry that relations cannot be computed from is named before anything is computed") {
+  const Dataset data{{"main", clouds(60, 4, 3, 1)}, {"labels", Tensor::arange(60)}};
+  const auto message = [&](Relation relation) {
+    return error_of([&] { with_relations({{"pairs", std::move(relation)}}).prepare(data); });
+  };
+  CHECK(
+      contains(message(PDist{.data_key = "mian"}),
+               "the recipe of global relations 'pairs' needs the data entry 'mian', which is neither in the "
+               "data set nor derived; the data set has 'main', 'indices', 'labels'"));
+  CHECK(contains(message(NeighborBasedPDist{.data_key = "late"}), "derived from relations and comes after"));
+  CHECK(contains(message(RowSums{}), "'wide'"));
+}
+
+TEST_CASE("an entry that is no matrix of numbers is named") {
+  CHECK(contains(error_of([] { PDist{.data_key = "labels"}(Tensor::arange(60), {}); }),
+                 "PDist: the data 'labels' must be a floating matrix with a row an item; it is int64 (60)"));
+}
+
+TEST_CASE("given relations need no entry, and relations that were handed on none either") {
+  const Tensor wide = clouds(60, 9, 2, 2);
+  ParametricDR given({.model = FullyConnectedEmbedder({.in_dim = 9, .input_key = "wide"}),
+                      .global_relations = Precomputed{PDist{}(wide, {})}});
+  given.prepare({{"wide", wide}});
+  CHECK(given.global_relation_data()[0].second.items() == 60);
+  ParametricDR handed_on({.model = FullyConnectedEmbedder({.in_dim = 9, .input_key = "wide"}),
+                          .global_relations = PDist{.data_key = "gone"}});
+  handed_on.set_global_relation_data(given.global_relation_data());
+  CHECK(error_of([&] { handed_on.prepare({{"wide", wide}}); }) == "");
+}
+
 TEST_CASE("the number of neighbours follows the transforms") {
   const PerplexityBasedRescale perplexity{.perplexity = 30};
   CHECK(neighbors({.transforms = {perplexity}}, 1000) == 90);

@@ -101,6 +101,41 @@ TEST_CASE("a single relation, loss and transform need no key") {
   CHECK(dr.trained());
 }
 
+TEST_CASE("ready-made routines take all from the entry with the data") {
+  const Tensor x = clouds(40, 8, 2, 1), other = random_tensor({40, 8}, 5);
+  const auto tsne = [](const std::string& key, const Dataset& data) {
+    ParametricTSNE routine({.in_dim = 8, .perplexity = 5, .epochs = 2, .init_epochs = 2, .data_key = key});
+    routine.train(data);
+    return routine.apply(data);
+  };
+  const auto umap = [](const std::string& key, const Dataset& data) {
+    ParametricUMAP routine({.in_dim = 8, .n_neighbors = 5, .epochs = 2, .init_epochs = 2, .data_key = key});
+    routine.train(data);
+    return routine.apply(data);
+  };
+  const Dataset both{{"main", other}, {"pixels", x}};
+  CHECK(same_bits(tsne("pixels", both), tsne("main", x)));
+  CHECK(same_bits(umap("pixels", both), umap("main", x)));
+  CHECK(!same_bits(umap("main", both), umap("main", x)));
+}
+
+TEST_CASE("parametric UMAP takes its kernel as it is given") {
+  const Tensor x = clouds(40, 8, 2, 1);
+  const auto loss = [&](ParametricUMAP::Options options) {
+    options.in_dim = 8;
+    options.n_neighbors = 5;
+    options.spectral_initialization = false;
+    options.epochs = 1;
+    ParametricUMAP umap(options);
+    umap.train(x);
+    return umap.history()[0].loss[0];
+  };
+  // The kernel that is fitted to the defaults, to its printed digits.
+  CHECK(loss({.a = 1.8956, .b = 0.8006}) == doctest::Approx(loss({})).epsilon(1e-3));
+  CHECK(loss({.a = 0.5, .b = 1.5}) != doctest::Approx(loss({})).epsilon(1e-2));
+  CHECK(contains(error_of([&] { loss({.a = 1}); }), "give both above 0"));
+}
+
 TEST_CASE("errors of parametric t-SNE") {
   CHECK(contains(error_of([] { ParametricTSNE({}); }), "in_dim"));
   CHECK(contains(error_of([] { ParametricTSNE({.in_dim = 3, .out_dim = 0}); }), "out_dim"));

@@ -1,13 +1,19 @@
-# What README.md shows is there: commands, presets, options, files, and the projects that it copies from tests/.
+# What README.md shows is there: commands, presets, options, files, and the projects that it copies from tests/. What
+# dr/README.md names is there.
 include(${CMAKE_CURRENT_LIST_DIR}/rule.cmake)
 
-file(READ ${source}/README.md readme)
+# Brackets and semicolons would be taken for lists.
+function(read_page page result)
+  file(READ ${source}/${page} text)
+  string(REPLACE "[" "<" text "${text}")
+  string(REPLACE "]" ">" text "${text}")
+  string(REPLACE ";" "," text "${text}")
+  set(${result} "${text}" PARENT_SCOPE)
+endfunction()
+read_page(README.md readme)
+read_page(dr/README.md dr_page)
 file(READ ${source}/CMakePresets.json presets)
 file(READ ${source}/CMakeLists.txt cmake_lists)
-# Brackets and semicolons would be taken for lists.
-string(REPLACE "[" "<" readme "${readme}")
-string(REPLACE "]" ">" readme "${readme}")
-string(REPLACE ";" "," readme "${readme}")
 
 function(preset_names kind result)
   string(JSON count LENGTH "${presets}" ${kind})
@@ -133,12 +139,40 @@ foreach(name IN LISTS named)
 endforeach()
 
 # Links lead to files.
-string(REGEX MATCHALL "\\]?>\\(([^)]+)\\)" links "${readme}")
-foreach(link IN LISTS links)
-  string(REGEX REPLACE ".*\\(([^)#]*).*" "\\1" path "${link}")
-  if(path AND NOT path MATCHES "^https?:" AND NOT EXISTS ${source}/${path})
-    violation("README.md links to ${path}, which is not there")
-  endif()
+function(check_links page text)
+  cmake_path(GET page PARENT_PATH folder)
+  string(REGEX MATCHALL ">\\([^) ]+\\)" links "${text}")
+  foreach(link IN LISTS links)
+    string(REGEX REPLACE ".*\\(([^)#]*).*" "\\1" path "${link}")
+    if(path AND NOT path MATCHES "^https?:" AND NOT EXISTS ${source}/${folder}/${path})
+      violation("${page} links to ${path}, which is not there")
+    endif()
+  endforeach()
+endfunction()
+check_links(README.md "${readme}")
+check_links(dr/README.md "${dr_page}")
+
+# Code in the second column of tables of dr/README.md is made of words of the headers.
+set(words_of_headers)
+files_of(headers kernels/*.h engine/*.h models/*.h dr/*.h)
+foreach(header IN LISTS headers)
+  code_of(${header} text)
+  string(APPEND words_of_headers "${text}")
+endforeach()
+string(REGEX MATCHALL "\n\\|[^|\n]*\\|[^|\n]*\\|" rows "${dr_page}")
+if(NOT rows)
+  message(FATAL_ERROR "dr/README.md has no table")
+endif()
+foreach(row IN LISTS rows)
+  string(REGEX REPLACE "\n\\|[^|]*\\|" "" cell "${row}")
+  string(REGEX MATCHALL "`[^`]+`" spans "${cell}")
+  string(REGEX MATCHALL "[A-Za-z_][A-Za-z0-9_]*" words "${spans}")
+  foreach(word IN LISTS words)
+    string(FIND "${words_of_headers}" "${word}" position)
+    if(position EQUAL -1)
+      violation("dr/README.md names ${word} (${spans}), which is in no header")
+    endif()
+  endforeach()
 endforeach()
 
 # Each cmake block is part of a project that a test builds.
