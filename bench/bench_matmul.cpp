@@ -26,11 +26,14 @@ struct Case {
 };
 
 const Case k_cases[] = {
-    {"layer_1", Transpose::b, 500, 100, 784},      {"layer_2", Transpose::b, 500, 50, 100},
-    {"layer_3", Transpose::b, 500, 2, 50},         {"dw_1", Transpose::a, 100, 784, 500},
-    {"dw_2", Transpose::a, 50, 100, 500},          {"dx_2", Transpose::none, 500, 100, 50},
-    {"apply", Transpose::b, 5000, 100, 784},       {"covariance", Transpose::a, 784, 784, 5000},
-    {"square", Transpose::none, 1024, 1024, 1024}, {"one_row", Transpose::b, 1, 100, 784},
+    {"layer_1", Transpose::b, 500, 100, 784},       {"layer_2", Transpose::b, 500, 50, 100},
+    {"layer_3", Transpose::b, 500, 2, 50},          {"umap_layer_1", Transpose::b, 2000, 100, 784},
+    {"umap_layer_2", Transpose::b, 2000, 100, 100}, {"umap_dw_1", Transpose::a, 100, 784, 2000},
+    {"umap_dw_2", Transpose::a, 100, 100, 2000},    {"umap_dx_2", Transpose::none, 2000, 100, 100},
+    {"dw_1", Transpose::a, 100, 784, 500},          {"dw_2", Transpose::a, 50, 100, 500},
+    {"dx_2", Transpose::none, 500, 100, 50},        {"apply", Transpose::b, 5000, 100, 784},
+    {"covariance", Transpose::a, 784, 784, 5000},   {"square", Transpose::none, 1024, 1024, 1024},
+    {"one_row", Transpose::b, 1, 100, 784},
 };
 
 template <class T>

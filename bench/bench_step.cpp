@@ -1,5 +1,5 @@
-// The t-SNE training step: batch 500 of N = 5,000 random items, 784-100-50-2, relations of perplexity 30,
-// whole and in its parts, each part given what the ones before it made.
+// The parts of the t-SNE training step, each given what the ones before it made: batch 500 of N = 5,000
+// random items, 784-100-50-2, relations of perplexity 30. bench_phase times whole steps.
 //   bench_step [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4 chooses the level
 #include <benchmark/benchmark.h>
 #include <flatland/dr/losses.h>
@@ -100,9 +100,6 @@ void timed(benchmark::State& state, Part part) {
   });
 }
 
-void whole_step(benchmark::State& state) {
-  timed(state, [](Step& s, std::int64_t i) { benchmark::DoNotOptimize(s.run(i)); });
-}
 void shuffle(benchmark::State& state) {
   timed(state, [](Step& s, std::int64_t i) { s.shuffle(static_cast<std::uint64_t>(i)); });
 }
@@ -149,14 +146,13 @@ void optimizer(benchmark::State& state) {
 
 int main(int argc, char** argv) {
   const std::pair<const char*, void (*)(benchmark::State&)> cases[] = {
-      {"step", whole_step},
-      {"part/shuffle_of_an_epoch", shuffle},
-      {"part/gather", gather},
-      {"part/sub_matrix", sub_matrix},
-      {"part/forward", forward},
-      {"part/loss_and_its_gradient", loss_and_its_gradient},
-      {"part/forward_and_backward", forward_and_backward},
-      {"part/optimizer", optimizer}};
+      {"shuffle_of_an_epoch", shuffle},
+      {"gather", gather},
+      {"sub_matrix", sub_matrix},
+      {"forward", forward},
+      {"loss_and_its_gradient", loss_and_its_gradient},
+      {"forward_and_backward", forward_and_backward},
+      {"optimizer", optimizer}};
   for (const auto& [name, run] : cases) {
     for (const int threads : {1, 2}) {
       benchmark::RegisterBenchmark(name, run)->ArgName("threads")->Arg(threads)->UseRealTime()->Unit(

@@ -24,7 +24,7 @@ parser.add_argument("--data", default="data/mnist", help="folder of MNIST's IDX 
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help="threads of ours")
 parser.add_argument("--rival-threads", type=int, default=1, help="threads of the rivals: run with 1 and 2, quote the better")
-parser.add_argument("--only", default="", help="comma-separated: tsne_step, perplexity, knn")
+parser.add_argument("--only", default="", help="comma-separated: tsne_step, umap_step, hybrid_step, perplexity, knn")
 args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(args.rival_threads)
 warnings.filterwarnings("ignore")
@@ -35,15 +35,17 @@ from sklearn.neighbors import NearestNeighbors
 
 torch.set_num_threads(args.rival_threads)
 try:
+    import paradime.dr
     import paradime.loss
     import paradime.relationdata
+    import paradime.relations
     import paradime.routines
     import paradime.transforms
     import paradime.utils
 except ImportError:
     paradime = None
 
-N, K, BATCH = 5000, 90, 500
+N, K, BATCH, RATE = 5000, 90, 500, 3
 
 
 def images_file():
@@ -73,7 +75,7 @@ def ours(program, name):
     """Median milliseconds of a benchmark, in a process of its own."""
     command = [os.path.join(args.build, "bench", program), f"--benchmark_filter=^{name}", "--benchmark_format=json",
                "--benchmark_min_time=0.05", "--benchmark_repetitions=5"]
-    if program == "bench_pairs":
+    if program in ("bench_pairs", "bench_phase"):
         command.append(f"--data={images_file()}")
     environment = dict(os.environ)
     environment.pop("OMP_NUM_THREADS")
@@ -158,6 +160,73 @@ def tuned_step(x):
     return step
 
 
+def paradime_umap_step(x):
+    """One step of ParaDime's own training loop: 500 edges and 3 random ones for each, 784-100-100-100-2."""
+    dr = paradime.dr.ParametricDR(
+        in_dim=784, hidden_dims=[100, 100, 100],
+        global_relations=paradime.relations.NeighborBasedPDist(transform=[
+            paradime.transforms.ConnectivityBasedRescale(n_neighbors=30),
+            paradime.transforms.Symmetrize(subtract_product=True)]),
+        batch_relations=paradime.relations.DistsFromTo(
+            transform=[paradime.transforms.ModifiedCauchyTransform(min_dist=0.1, spread=1)]),
+        losses={"main": paradime.loss.RelationLoss(loss_function=paradime.loss.cross_entropy_loss)})
+    dr.add_training_phase(batches_per_epoch=10, batch_size=BATCH, sampling="negative_edge", neg_sampling_rate=RATE,
+                          loss_keys=["main"], learning_rate=0.01)
+    dr.add_data({"main": torch.tensor(x)})
+    dr.compute_global_relations()
+    phase, relation = dr.training_phases[0], dr.batch_relations["rel"]
+    optimizer = torch.optim.Adam(dr.model.parameters(), lr=0.01)
+    state = {"loader": iter(())}
+
+    def step():
+        batch = next(state["loader"], None)
+        if batch is None:
+            state["loader"] = iter(dr._prepare_loader(phase))
+            batch = next(state["loader"])
+        optimizer.zero_grad()
+        q = relation.compute_relations(dr.model.embed(batch["from_to_data"])).data
+        paradime.loss.cross_entropy_loss(batch["rel"], q).backward()
+        optimizer.step()
+
+    return step
+
+
+def tuned_umap_step(x):
+    """The same step as a careful PyTorch user writes it: edges drawn at once, each distinct row embedded once."""
+    index, _ = neighbours(x)
+    sources = torch.arange(N).repeat_interleave(30)
+    targets = torch.tensor(index[:, 1:31].ravel().astype(np.int64))
+    sizes = [784, 100, 100, 100, 2]
+    layers = []
+    for inputs, outputs in zip(sizes, sizes[1:]):
+        layers += [torch.nn.Linear(inputs, outputs), torch.nn.Softplus()]
+    net = torch.nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    data = torch.tensor(x)
+    label = torch.zeros(BATCH * (RATE + 1))
+    label[:: RATE + 1] = 1
+
+    def step():
+        edge = torch.randint(0, len(sources), (BATCH,))
+        i = sources[edge].repeat_interleave(RATE + 1)
+        j = torch.randint(0, N, (BATCH * (RATE + 1),))
+        j[:: RATE + 1] = targets[edge]
+        rows, place = torch.unique(torch.cat([i, j]), return_inverse=True)
+        optimizer.zero_grad(set_to_none=True)
+        y = net(data[rows])
+        squared = (y[place[: len(i)]] - y[place[len(i) :]]).pow(2).sum(1)
+        q = 1 / (1 + 1.577 * (squared + 1e-12).pow(0.895))
+        loss = (-label * q.clamp(1e-7, 1).log() - (1 - label) * (1 - q).clamp(1e-7, 1).log()).sum() / len(i)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def own_tsne_step(x):
+    return lambda: ours("bench_phase", f"tsne_step/threads:{args.threads}/")
+
+
 def paradime_perplexity(x):
     index, distances = neighbours(x)
     transform = paradime.transforms.PerplexityBasedRescale(30, bracket=[1e-3, 1e3])
@@ -172,10 +241,14 @@ def sklearn_knn(x):
     return lambda: NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(x).kneighbors(x)
 
 
-# name: (program, benchmark, [(rival, factory, repeats a round, needs ParaDime)])
+# name: (program, benchmark, [(rival, factory, repeats a round, needs ParaDime)]); 0 repeats: the rival's work says its
+# milliseconds itself
 measures = {
-    "tsne_step": ("bench_step", f"step/threads:{args.threads}/", [("ParaDime", paradime_step, 5, True),
-                                              ("tuned PyTorch", tuned_step, 15, False)]),
+    "tsne_step": ("bench_phase", f"tsne_step/threads:{args.threads}/",
+                  [("ParaDime", paradime_step, 5, True), ("tuned PyTorch", tuned_step, 15, False)]),
+    "umap_step": ("bench_phase", f"umap_step/threads:{args.threads}/",
+                  [("ParaDime", paradime_umap_step, 3, True), ("tuned PyTorch", tuned_umap_step, 15, False)]),
+    "hybrid_step": ("bench_phase", f"hybrid_step/threads:{args.threads}/", [("own t-SNE step", own_tsne_step, 0, False)]),
     "perplexity": ("bench_relations", f"perplexity/90/{args.threads}/", [("ParaDime", paradime_perplexity, 1, True)]),
     "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/", [("scikit-learn", sklearn_knn, 1, False)]),
 }
@@ -199,7 +272,7 @@ for measure, (program, name, rivals) in measures.items():
     for _ in range(args.rounds):
         own.append(ours(program, name))
         for rival, work, repeats in steps:
-            theirs[rival].append(milliseconds(work, repeats))
+            theirs[rival].append(milliseconds(work, repeats) if repeats else work())
     for rival, _, _ in steps:
         ratios = sorted(r / o for r, o in zip(theirs[rival], own))
         print(f"{measure:12} {statistics.median(own):9.3f} {rival:>15} {statistics.median(theirs[rival]):9.2f} "

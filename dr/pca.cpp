@@ -1,12 +1,9 @@
 #include <flatland/dr/dataset.h>
+#include <flatland/dr/eigenpairs.h>
 #include <flatland/dr/pca.h>
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/matmul.h>
-#include <flatland/kernels/random.h>
 #include <flatland/kernels/reduce.h>
-
-#include <Spectra/SymEigsSolver.h>
-#include <Eigen/Dense>
 
 #include <algorithm>
 #include <cmath>
@@ -17,51 +14,20 @@ namespace {
 
 constexpr std::int64_t k_dense_limit = 128;  // smaller matrices are decomposed whole
 
-// Largest eigenvalues, descending, and their vectors in columns.
-struct Eigenpairs {
-  Eigen::VectorXd values;
-  Eigen::MatrixXd vectors;
-};
-
-// A symmetric matrix as Spectra sees it, multiplied by our threads.
-class GramProduct {
- public:
-  using Scalar = double;
-  explicit GramProduct(const Tensor& matrix) : matrix_(matrix.matrix<double>()) {}
-  Eigen::Index rows() const { return matrix_.rows; }
-  Eigen::Index cols() const { return matrix_.cols; }
-  void perform_op(const double* x, double* y) const {
-    const std::int64_t n = matrix_.rows;
-    kernels::matmul<double>(current_exec(), kernels::Transpose::none, matrix_, {x, n, 1}, {y, n, 1});
-  }
-
- private:
-  kernels::MatView<const double> matrix_;
-};
-
-Eigenpairs dense_eigenpairs(const Tensor& matrix, std::int64_t count) {
-  const std::int64_t n = matrix.size(0);
-  const Eigen::Map<const Eigen::MatrixXd> m(matrix.data<double>(), n, n);
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(m);
-  FLATLAND_CHECK(solver.info() == Eigen::Success, "pca: the eigenvalues of the covariance do not converge");
-  return {solver.eigenvalues().tail(count).reverse(),
-          solver.eigenvectors().rightCols(count).rowwise().reverse()};
-}
-
 // Of a matrix with trace 1.
-Eigenpairs largest_eigenpairs(const Tensor& matrix, std::int64_t count) {
+Eigenpairs leading(const Tensor& matrix, std::int64_t count) {
   const std::int64_t n = matrix.size(0);
-  const std::int64_t basis = std::max<std::int64_t>(2 * count + 1, 20);
-  if (n <= k_dense_limit || basis >= n) return dense_eigenpairs(matrix, count);
-  GramProduct product(matrix);
-  Spectra::SymEigsSolver<GramProduct> solver(product, count, basis);
-  Eigen::VectorXd start(n);
-  kernels::fill_uniform<double>(current_exec(), {}, -1, 1,
-                                std::span(start.data(), static_cast<std::size_t>(n)));
-  solver.init(start.data());
-  solver.compute(Spectra::SortRule::LargestAlge, 1000, 1e-12);
-  if (solver.info() != Spectra::CompInfo::Successful) return dense_eigenpairs(matrix, count);
-  return {solver.eigenvalues(), solver.eigenvectors()};
+  const auto m = matrix.matrix<double>();
+  const SymmetricProduct product{
+      n, [=](const double* x, double* y) {
+        kernels::matmul<double>(current_exec(), kernels::Transpose::none, m, {x, n, 1}, {y, n, 1});
+      }};
+  EigenSearch search{.dense_up_to = k_dense_limit, .basis = std::max<std::int64_t>(2 * count + 1, 20)};
+  auto pairs = largest_eigenpairs(product, count, search);
+  search.dense_up_to = n;
+  if (!pairs) pairs = largest_eigenpairs(product, count, search);
+  FLATLAND_CHECK(pairs.has_value(), "pca: the eigenvalues of the covariance do not converge");
+  return *pairs;
 }
 
 // Sets the sign and scales to length 1; a direction without length becomes zeros.
@@ -116,21 +82,22 @@ Pca Pca::fit(const Tensor& x, std::int64_t dims) {
     total = 0;
   }
   const Eigenpairs pairs =
-      total > 0 ? largest_eigenpairs(g / total, dims) : Eigenpairs{Eigen::VectorXd::Zero(dims), {}};
+      total > 0 ? leading(g / total, dims)
+                : Eigenpairs{std::vector<double>(static_cast<std::size_t>(dims), 0.0), Tensor()};
 
   Tensor components = Tensor::zeros({dims, d}, Dtype::float64);
   Tensor variance = Tensor::zeros({dims}, Dtype::float64);
   const auto out = components.mutable_matrix<double>();
   const Tensor rows = of_rows ? centred.to(Dtype::float64) : Tensor();
   for (std::int64_t c = 0; c < dims; ++c) {
-    const double value = pairs.values[c] * total;
+    const double value = pairs.values[static_cast<std::size_t>(c)] * total;
     // Below this there is no variance in the direction, only rounding.
     if (!(value > 16 * epsilon * total) || value < 1e-300) continue;
     if (of_rows) {
       kernels::matmul<double>(current_exec(), kernels::Transpose::a, rows.matrix<double>(),
-                              {pairs.vectors.col(c).data(), n, 1}, {out.row(c), d, 1});
+                              {pairs.vectors.matrix<double>().row(c), n, 1}, {out.row(c), d, 1});
     } else {
-      std::copy_n(pairs.vectors.col(c).data(), d, out.row(c));
+      std::copy_n(pairs.vectors.matrix<double>().row(c), d, out.row(c));
     }
     finish_component(std::span(out.row(c), static_cast<std::size_t>(d)));
     variance.mutable_data<double>()[c] = value / static_cast<double>(std::max<std::int64_t>(n - 1, 1));

@@ -118,7 +118,7 @@ void check_agrees(const Result& got, const Result& want, std::int64_t n, double 
 
 TEST_CASE("kl_student_t equals the double loop over all pairs, at every tile edge, on every device") {
   for (const std::int64_t n : {1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 200})
-    for (const std::int64_t d : {1, 2, 3, 4, 5, 7}) {
+    for (const std::int64_t d : n % 2 == 0 ? std::array{2, 3, 5} : std::array{1, 4, 7}) {
       const double alpha = std::array{0.5, 1.0, 2.5}[static_cast<std::size_t>(n + d) % 3];
       INFO("n ", n, " d ", d, " alpha ", alpha);
       // As float rounds them, so that both precisions see the same input.

@@ -170,7 +170,10 @@ TEST_CASE_TEMPLATE("symmetrize joins a neighbour graph with its transpose, bit f
                    float, double) {
   for (const Device device : devices()) {
     const Exec exec(device);
-    for (const std::int64_t n : {1, 2, 7, 31, 32, 33, 65, 130})
+    const bool all = std::is_same_v<T, float>;
+    const std::vector<std::int64_t> sizes =
+        all ? std::vector<std::int64_t>{1, 2, 7, 32, 33, 65, 130} : std::vector<std::int64_t>{7, 65};
+    for (const std::int64_t n : sizes)
       for (const std::int64_t k : {std::int64_t{1}, ceil_div(n, 3), n}) {
         INFO("n ", n, " k ", k);
         const auto kind = (n + k) % 2 == 0 ? SymmetrizeKind::mean : SymmetrizeKind::fuzzy_union;

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Quality of the example programs, mean over seeds, beside that of ParaDime on the same data.
+
+Usage: python3 bench/quality.py --data data [--build build/release] [--seeds 1,2,3,4,5] [--only hybrid,guided]
+`data` holds mnist/ and covertype.csv.gz (examples/get_data.sh). Every program runs once a seed; the table gives the
+mean, the worst seed, ParaDime's value, and `below` where the mean falls short of it by more than the margin.
+
+ParaDime's values: its own programs at commit d613d33 with PyTorch 1.13.1 and scikit-learn 1.2.1, seed 42, one run
+each. Margins: trustworthiness 0.01, k-NN accuracy 0.02 (hybrid 0.03), classification 0.01, |r| 0.01, losses 3 %.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--build", default="build/release")
+parser.add_argument("--data", default="data")
+parser.add_argument("--seeds", default="1,2,3,4,5")
+parser.add_argument("--only", default="")
+parser.add_argument("--device", default="cpu")
+args = parser.parse_args()
+seeds = [int(seed) for seed in args.seeds.split(",")]
+
+
+def metric(group, name):
+    return f"{group} {name}", lambda run: run["metrics"][group][name]
+
+
+def loss(epoch=-1):
+    title = "loss" if epoch < 0 else f"loss of epoch {epoch}"
+    return title, lambda run: run["phases"][-1]["loss"][epoch]
+
+
+def component(name):
+    return f"loss {name}", lambda run: run["phases"][-1]["components"][name][-1]
+
+
+def correlation():
+    return "|r|", lambda run: abs(run["metrics"]["train"]["correlation"])
+
+
+def map_quality(trust, train, unseen, margin=0.02):
+    """Rows (measure, ParaDime's value, margin; a negative one where less is better, as a share)."""
+    return [(metric("train", "trustworthiness"), trust, 0.01), (metric("train", "knn_accuracy"), train, margin),
+            (metric("unseen", "knn_accuracy"), unseen, margin)]
+
+
+def hybrid(trust, train, unseen, classified, classified_unseen, epoch_45):
+    return map_quality(trust, train, unseen, 0.03) + [
+        (metric("train", "accuracy"), classified, 0.01), (metric("unseen", "accuracy"), classified_unseen, 0.01),
+        (loss(45), epoch_45, -0.03)]
+
+
+def guided(trust, train, unseen, r, kl, kl_value):
+    return map_quality(trust, train, unseen) + [(correlation(), r, 0.01), (kl, kl_value, -0.03)]
+
+
+# program: (folder of data or None, {run: rows})
+programs = {
+    "parametric_tsne": ("mnist", {"": map_quality(0.930, 0.872, 0.831) + [(loss(), 0.0314, -0.03)]}),
+    "parametric_umap": ("mnist", {"": map_quality(0.911, 0.806, 0.782) + [(loss(), 2.25, -0.03)]}),
+    "hybrid": ("mnist", {
+        "weight 0": hybrid(0.664, 0.461, 0.427, 0.981, 0.914, 0.990193),
+        "weight 5": hybrid(0.742, 0.567, 0.509, 0.978, 0.913, 1.417787),
+        "weight 20": hybrid(0.770, 0.571, 0.554, 0.980, 0.915, 2.335147),
+        "weight 50": hybrid(0.800, 0.515, 0.497, 0.981, 0.913, 4.394551),
+        "weight 100": hybrid(0.808, 0.574, 0.572, 0.977, 0.917, 7.479751),
+        "weight 200": hybrid(0.823, 0.663, 0.625, 0.972, 0.914, 13.267606),
+        "weight 300": hybrid(0.830, 0.636, 0.606, 0.969, 0.916, 19.279837),
+        "weight 500": hybrid(0.843, 0.672, 0.636, 0.964, 0.916, 30.706888)}),
+    "guided": ("covertype.csv.gz", {
+        "not guided": guided(0.934, 0.482, 0.410, 0.53, loss(), 0.0393),
+        "t-SNE 5000 : 1 guiding": guided(0.933, 0.478, 0.417, 0.59, component("embedding"), 195.2),
+        "t-SNE 1000 : 1 guiding": guided(0.919, 0.455, 0.372, 0.930, component("embedding"), 42.8),
+        "t-SNE 100 : 1 guiding": guided(0.910, 0.466, 0.376, 0.9985, component("embedding"), 4.58)}),
+    "supervised": ("covertype.csv.gz", {"": map_quality(0.888, 0.620, 0.553) + [(loss(), 28.9, -0.03)]}),
+    "mds": (None, {"components": [(loss(), 6.3e-5, -0.03)]}),
+}
+
+
+def run(program, folder, seed, out):
+    command = [os.path.join(args.build, "examples", program), f"--seed={seed}", f"--out={out}",
+               f"--device={args.device}"]
+    if folder:
+        command.append(f"--data={os.path.join(args.data, folder)}")
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    seconds = time.perf_counter() - start
+    with open(os.path.join(out, "report.json")) as file:
+        report = json.load(file)
+    return {r["name"]: r for r in report["runs"]} if report.get("runs") else {"": report}, seconds
+
+
+def short(value):
+    return f"{value:.3g}" if value < 0.1 or value >= 10 else f"{value:.3f}"
+
+
+print(f"seeds {args.seeds}\n{'program':16} {'run':24} {'measure':22} {'mean':>8} {'worst':>8} {'ParaDime':>8}")
+below = 0
+for program, (folder, runs) in programs.items():
+    if args.only and program not in args.only.split(","):
+        continue
+    reports, times = [], []
+    with tempfile.TemporaryDirectory() as out:
+        for seed in seeds:
+            report, seconds = run(program, folder, seed, out)
+            reports.append(report)
+            times.append(seconds)
+    for name, rows in runs.items():
+        for (measure, value_of), reference, margin in rows:
+            values = [value_of(report[name]) for report in reports]
+            mean = statistics.mean(values)
+            less_is_better = margin < 0
+            missed = mean > reference * (1 - margin) if less_is_better else mean < reference - margin
+            below += missed
+            worst = max(values) if less_is_better else min(values)
+            print(f"{program:16} {name:24} {measure:22} {short(mean):>8} {short(worst):>8} {short(reference):>8}"
+                  + ("  below" if missed else ""), flush=True)
+    print(f"{program:16} {statistics.median(times):.1f} s a run, measuring and drawing included", flush=True)
+print(f"{below} below")
