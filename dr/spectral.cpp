@@ -1,16 +1,14 @@
 #include <flatland/dr/dataset.h>
+#include <flatland/dr/eigenpairs.h>
 #include <flatland/dr/spectral.h>
 #include <flatland/dr/transforms.h>
 #include <flatland/dr/with_type.h>
 #include <flatland/engine/ops.h>
-#include <flatland/kernels/random.h>
 #include <flatland/kernels/sparse.h>
-
-#include <Spectra/SymEigsSolver.h>
-#include <Eigen/Dense>
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
@@ -116,90 +114,68 @@ Graph graph_of(const SparseRelations& form) {
 }
 
 // D^-1/2 W D^-1/2 of a connected part without its known leading eigenvector (eigenvalue 1, proportional to
-// the roots of the degrees), and shifted by 1, so that all eigenvalues that are sought come first. As Spectra
-// sees it.
+// the roots of the degrees), and shifted by 1, so that all eigenvalues that are sought come first.
 class Affinity {
  public:
-  using Scalar = double;
   // Of the part whose rows begin at `first`; its weights become those of the affinity.
-  Affinity(Graph& g, const std::vector<std::int64_t>& part, std::int64_t first)
-      : roots_(std::ssize(part)), leading_(std::ssize(part)) {
+  Affinity(Graph& g, const std::vector<std::int64_t>& part, std::int64_t first) : roots_(part.size()) {
     const std::int64_t n = std::ssize(part);
     const std::int64_t* offset = g.offset.data() + first;
     m_ = {n, n, offset, offset + 1, g.col.data(), g.weight.data()};
-    for (std::int64_t i = 0; i < n; ++i) {
+    for (std::size_t i = 0; i < part.size(); ++i) {
       double degree = 0;
       for (std::int64_t e = offset[i]; e < offset[i + 1]; ++e)
         degree += g.weight[static_cast<std::size_t>(e)];
-      FLATLAND_CHECK(std::isfinite(degree), "spectral_embedding: the relations of item ",
-                     part[static_cast<std::size_t>(i)], " add up to ", degree, "; scale them down");
+      FLATLAND_CHECK(std::isfinite(degree), "spectral_embedding: the relations of item ", part[i],
+                     " add up to ", degree, "; scale them down");
       roots_[i] = std::sqrt(degree);
+      degrees_ += degree;
     }
-    for (std::int64_t i = 0; i < n; ++i)
-      for (std::int64_t e = offset[i]; e < offset[i + 1]; ++e)
-        g.weight[static_cast<std::size_t>(e)] /= roots_[i] * roots_[g.col[static_cast<std::size_t>(e)]];
-    leading_ = roots_.normalized();
+    for (std::size_t i = 0; i < part.size(); ++i)
+      for (auto e = static_cast<std::size_t>(offset[i]); e < static_cast<std::size_t>(offset[i + 1]); ++e)
+        g.weight[e] /= roots_[i] * roots_[static_cast<std::size_t>(g.col[e])];
   }
-  const Eigen::VectorXd& root_degrees() const { return roots_; }
-  Eigen::Index rows() const { return leading_.size(); }
-  Eigen::Index cols() const { return leading_.size(); }
-  void perform_op(const double* x, double* y) const {
-    const std::int64_t n = rows();
+  std::int64_t size() const { return m_.rows; }
+  const std::vector<double>& root_degrees() const { return roots_; }
+  void times(const double* x, double* y) const {
+    const std::int64_t n = size();
     kernels::sparse_times_dense<double>(current_exec(), m_, {x, n, 1}, {y, n, 1});
-    const Eigen::Map<const Eigen::VectorXd> in(x, n);
-    Eigen::Map<Eigen::VectorXd>(y, n) += in - 2 * leading_.dot(in) * leading_;
-  }
-  Eigen::MatrixXd dense() const {
-    Eigen::MatrixXd m(rows(), rows());
-    for (Eigen::Index j = 0; j < rows(); ++j) {
-      const Eigen::VectorXd unit = Eigen::VectorXd::Unit(rows(), j);
-      perform_op(unit.data(), m.col(j).data());
-    }
-    return (m + m.transpose()) / 2;
+    const double along = std::inner_product(roots_.begin(), roots_.end(), x, 0.0) / degrees_;
+    for (std::int64_t i = 0; i < n; ++i) y[i] += x[i] - 2 * along * roots_[static_cast<std::size_t>(i)];
   }
 
  private:
   kernels::SparseRows<double> m_;
-  Eigen::VectorXd roots_, leading_;
+  std::vector<double> roots_;
+  double degrees_ = 0;
 };
 
-// Vectors of the `dims` largest eigenvalues, descending; nothing where they are not found.
-std::optional<Eigen::MatrixXd> leading_vectors(Affinity& affinity, std::int64_t dims,
-                                               const SpectralOptions& options) {
-  const Eigen::Index n = affinity.rows();
-  const Eigen::Index basis = std::max<Eigen::Index>(4 * dims + 1, 40);
-  if (n <= 2 * basis) {
-    const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(affinity.dense());
-    if (solver.info() != Eigen::Success) return {};
-    return solver.eigenvectors().rightCols(dims).rowwise().reverse();
-  }
-  Spectra::SymEigsSolver<Affinity> solver(affinity, dims, basis);
-  Eigen::VectorXd start(n);
-  kernels::fill_uniform<double>(current_exec(), {}, -1, 1,
-                                std::span(start.data(), static_cast<std::size_t>(n)));
-  solver.init(start.data());
-  const Eigen::Index restarts = std::max<Eigen::Index>(1, options.max_products / (basis - dims));
-  solver.compute(Spectra::SortRule::LargestAlge, restarts, options.tolerance);
-  if (solver.info() != Spectra::CompInfo::Successful) return {};
-  return solver.eigenvectors();
+// The value with the largest absolute one.
+double largest(std::span<const double> v) {
+  return *std::ranges::max_element(v, {}, [](double x) { return std::abs(x); });
+}
+std::span<double> component(Tensor& y, std::int64_t c) {
+  return {y.mutable_matrix<double>().row(c), static_cast<std::size_t>(y.size(1))};
 }
 
-// Scales a column so that its largest absolute value is `size`, and positive.
-void scale(Eigen::Ref<Eigen::VectorXd> v, double size) {
-  Eigen::Index at = 0;
-  v.cwiseAbs().maxCoeff(&at);
-  if (v[at] != 0) v *= size / v[at];
-}
-
-// A connected part: eigenvectors divided by the roots of the degrees.
-std::optional<Eigen::MatrixXd> embed_part(Affinity affinity, std::int64_t dims,
-                                          const SpectralOptions& options) {
-  std::optional<Eigen::MatrixXd> y = leading_vectors(affinity, dims, options);
-  if (!y) return {};
-  y->array().colwise() /= affinity.root_degrees().array();
-  for (Eigen::Index c = 0; c < dims; ++c) {
-    const double size = y->col(c).cwiseAbs().maxCoeff();
-    scale(y->col(c), size);
+// A connected part: eigenvectors divided by the roots of the degrees, (dims, items). The largest absolute
+// value of each is positive.
+std::optional<Tensor> embed_part(const Affinity& affinity, std::int64_t dims,
+                                 const SpectralOptions& options) {
+  const std::int64_t basis = std::max<std::int64_t>(4 * dims + 1, 40);
+  const auto found =
+      largest_eigenpairs({affinity.size(), [&](const double* x, double* y) { affinity.times(x, y); }}, dims,
+                         {.dense_up_to = 2 * basis,
+                          .basis = basis,
+                          .restarts = std::max<std::int64_t>(1, options.max_products / (basis - dims)),
+                          .tolerance = options.tolerance});
+  if (!found) return {};
+  Tensor y = found->vectors;
+  for (std::int64_t c = 0; c < dims; ++c) {
+    const std::span<double> v = component(y, c);
+    for (std::size_t i = 0; i < v.size(); ++i) v[i] /= affinity.root_degrees()[i];
+    if (largest(v) < 0)
+      for (double& x : v) x = -x;
   }
   return y;
 }
@@ -233,17 +209,17 @@ std::optional<Tensor> spectral_embedding(const RelationData& relations, std::int
   const auto y = out.mutable_matrix<double>();
   std::int64_t first = 0;
   for (std::size_t p = 0; p < parts.size(); ++p) {
-    const auto size = static_cast<Eigen::Index>(parts[p].size());
-    std::optional<Eigen::MatrixXd> own = Eigen::MatrixXd::Zero(size, dims);
+    const auto size = std::ssize(parts[p]);
+    std::optional<Tensor> own = Tensor::zeros({dims, size}, Dtype::float64);
     if (size > dims + 1) own = embed_part(Affinity(g, parts[p], first), dims, options);
     if (!own) return {};
     first += size;
     const Place stand(p, parts.size(), dims, static_cast<double>(size) / static_cast<double>(n));
     for (std::int64_t c = 0; c < dims; ++c) {
-      if (parts.size() > 1) scale(own->col(c), stand.reach);
+      const std::span<const double> v = component(*own, c);
+      const double reach = parts.size() > 1 && largest(v) > 0 ? stand.reach / largest(v) : 1;
       const double at = parts.size() > 1 && c == stand.axis ? stand.at : 0;
-      for (std::size_t i = 0; i < parts[p].size(); ++i)
-        y(parts[p][i], c) = at + (*own)(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(c));
+      for (std::size_t i = 0; i < v.size(); ++i) y(parts[p][i], c) = at + v[i] * reach;
     }
   }
   return out.to(form.values.dtype()).to(form.values.device());
