@@ -10,7 +10,7 @@
 
 namespace flatland {
 
-using OptimizerRecipe = std::variant<Adam, SGD>;
+using OptimizerRecipe = std::variant<Adam, SGD, AdamW, RMSprop>;
 
 // standard: every item once an epoch, in a new order each epoch; the last batch may be short
 // weighted: items drawn with replacement, with probability proportional to their weights

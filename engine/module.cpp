@@ -1,5 +1,6 @@
 #include <flatland/engine/module.h>
 #include <flatland/engine/op_inputs.h>
+#include <flatland/kernels/dropout.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +9,18 @@
 namespace flatland {
 
 // --- Module -------------------------------------------------------------------------------------------
+
+namespace {
+
+// Random states have streams beyond those of the parameters, which are counted from 0.
+void start(Tensor& state, std::uint64_t seed, std::uint64_t number) {
+  constexpr std::uint64_t k_first_stream = std::uint64_t{6} << 56;
+  const std::vector<std::int64_t> words{static_cast<std::int64_t>(seed),
+                                        static_cast<std::int64_t>(k_first_stream | number), 0, 0};
+  state.copy_from(Tensor::from(words).to(state.device()));
+}
+
+}  // namespace
 
 Tensor Module::add_parameter(std::string name, Shape shape, Init init) {
   for (const Parameter& p : own_) {
@@ -18,6 +31,16 @@ Tensor Module::add_parameter(std::string name, Shape shape, Init init) {
   own_.push_back({std::move(name), tensor, init});
   draw(own_.back(), 0, own_.size() - 1);
   return tensor;
+}
+
+Tensor Module::add_random_state(std::string name) {
+  for (const NamedTensor& s : random_states_) {
+    FLATLAND_CHECK(s.name != name, "Module: there is a random state '", name, "' already; names must differ");
+  }
+  static_assert(sizeof(kernels::DropoutState) == 4 * sizeof(std::int64_t));
+  random_states_.push_back({std::move(name), Tensor::zeros({4}, Dtype::int64)});
+  start(random_states_.back().tensor, 0, random_states_.size() - 1);
+  return random_states_.back().tensor;
 }
 
 void Module::add_child(std::string name, std::shared_ptr<Module> child) {
@@ -34,6 +57,12 @@ void Module::visit(const std::string& prefix, F&& f) {
   for (auto& [name, child] : children_) child->visit(prefix + name + ".", f);
 }
 
+template <class G>
+void Module::visit_random_states(const std::string& prefix, G&& g) {
+  for (NamedTensor& s : random_states_) g(prefix + s.name, s.tensor);
+  for (auto& [name, child] : children_) child->visit_random_states(prefix + name + ".", g);
+}
+
 std::vector<NamedTensor> Module::parameters() const {
   std::vector<NamedTensor> all;
   const_cast<Module*>(this)->visit("", [&](std::string name, Parameter& p) {
@@ -42,8 +71,16 @@ std::vector<NamedTensor> Module::parameters() const {
   return all;
 }
 
-std::vector<NamedTensor> Module::state() const {
+std::vector<NamedTensor> Module::state_tensors() const {
   std::vector<NamedTensor> all = parameters();
+  const_cast<Module*>(this)->visit_random_states("", [&](std::string name, Tensor& state) {
+    all.push_back({std::move(name), state});
+  });
+  return all;
+}
+
+std::vector<NamedTensor> Module::state() const {
+  std::vector<NamedTensor> all = state_tensors();
   const NoGrad no_grad;
   for (NamedTensor& entry : all) entry.tensor = entry.tensor.detach().clone();
   return all;
@@ -77,7 +114,7 @@ std::string misfits(const std::vector<NamedTensor>& parameters, const std::vecto
 }  // namespace
 
 void Module::load_state(const std::vector<NamedTensor>& state) {
-  std::vector<NamedTensor> all = parameters();
+  std::vector<NamedTensor> all = state_tensors();
   const std::string problems = misfits(all, state);
   FLATLAND_CHECK(problems.empty(), "load_state: the state does not fit this module", problems);
   for (NamedTensor& p : all) p.tensor.copy_from(*find(state, p.name));
@@ -91,6 +128,10 @@ std::int64_t Module::parameter_count() const {
 
 void Module::zero_grad() {
   visit("", [](const std::string&, Parameter& p) { p.tensor.zero_grad(); });
+}
+
+void Module::requires_grad(bool on) {
+  visit("", [on](const std::string&, Parameter& p) { p.tensor.requires_grad(on); });
 }
 
 namespace {
@@ -107,6 +148,7 @@ void replace_values(Tensor& tensor, const Tensor& values) {
 void Module::to(Device device) {
   const NoGrad no_grad;
   visit("", [device](const std::string&, Parameter& p) { replace_values(p.tensor, p.tensor.to(device)); });
+  visit_random_states("", [device](const std::string&, Tensor& s) { replace_values(s, s.to(device)); });
 }
 
 void Module::to(Dtype dtype) {
@@ -124,13 +166,22 @@ void Module::train(bool on) {
 void Module::initialize(std::uint64_t seed) {
   std::uint64_t stream = 0;
   visit("", [&](const std::string&, Parameter& p) { draw(p, seed, stream++); });
+  std::uint64_t number = 0;
+  visit_random_states("", [&](const std::string&, Tensor& state) { start(state, seed, number++); });
 }
 
 void Module::draw(Parameter& p, std::uint64_t seed, std::uint64_t stream) {
-  if (p.init.bound == 0) return p.tensor.fill(p.init.constant);
+  const Init& init = p.init;
+  if (init.bound == 0 && init.deviation == 0) p.tensor.fill(init.constant);
   detail::dispatch_float("Module::initialize", p.tensor.dtype(), [&]<class T>(std::type_identity<T>) {
-    kernels::fill_uniform<T>(detail::exec_of(p.tensor), {.seed = seed, .stream = stream}, -p.init.bound,
-                             p.init.bound, detail::mutable_span_of<T>(p.tensor));
+    const kernels::Exec& exec = detail::exec_of(p.tensor);
+    const kernels::RandomStream random{.seed = seed, .stream = stream};
+    const std::span<T> values = detail::mutable_span_of<T>(p.tensor);
+    if (init.bound != 0) kernels::fill_uniform<T>(exec, random, -init.bound, init.bound, values);
+    if (init.deviation != 0) kernels::fill_normal<T>(exec, random, 0, init.deviation, values);
+    if (init.zero_row < 0) return;
+    const auto cols = static_cast<std::size_t>(p.tensor.size(1));
+    kernels::fill<T>(exec, 0, values.subspan(static_cast<std::size_t>(init.zero_row) * cols, cols));
   });
 }
 
@@ -154,11 +205,27 @@ Sequential::Sequential(const std::vector<std::int64_t>& sizes, Activation hidden
                  " sizes; it needs at least the number of inputs and of outputs");
   for (std::size_t i = 0; i + 1 < sizes.size(); ++i) {
     const bool is_last = i + 2 == sizes.size();
-    layers_.push_back(std::make_shared<Linear>(sizes[i], sizes[i + 1],
-                                               Linear::Options{.activation = is_last ? last : hidden}));
-    add_child(std::to_string(i), layers_.back());
+    add(std::make_shared<Linear>(sizes[i], sizes[i + 1],
+                                 Linear::Options{.activation = is_last ? last : hidden}));
   }
   initialize(0);
+}
+
+Sequential::Sequential(std::vector<std::shared_ptr<Layer>> layers) {
+  for (std::shared_ptr<Layer>& layer : layers) add(std::move(layer));
+  initialize(0);
+}
+
+void Sequential::add(std::shared_ptr<Layer> layer) {
+  add_child(std::to_string(layers_.size()), layer);
+  layers_.push_back(std::move(layer));
+}
+
+Linear& Sequential::operator[](std::size_t i) {
+  auto* const linear = i < layers_.size() ? dynamic_cast<Linear*>(layers_[i].get()) : nullptr;
+  FLATLAND_CHECK(linear != nullptr, "Sequential: child ", i, " of ", layers_.size(),
+                 " is no Linear layer; keep a pointer to the layer that you put there");
+  return *linear;
 }
 
 Tensor Sequential::forward(const Tensor& x) const {

@@ -17,7 +17,7 @@ struct NamedTensor {
   Tensor tensor;
 };
 
-// A module owns parameters and children by name. Names join with dots: "layers.0.weight".
+// A module owns parameters, random states and children by name. Names join with dots: "layers.0.weight".
 // Modules move but do not copy. A module that adds several children calls initialize(0) at the end of its
 // constructor, so that each parameter starts from its own draws.
 class Module {
@@ -26,12 +26,16 @@ class Module {
 
   // In order of registration, own first, then children's.
   std::vector<NamedTensor> parameters() const;
-  // Values by name; load_state checks that names, shapes and types match (Error lists what does not).
+  // Values of the parameters, then of the random states, by name; load_state checks that names, shapes and
+  // types match (Error lists what does not).
   std::vector<NamedTensor> state() const;
   void load_state(const std::vector<NamedTensor>& state);
   std::int64_t parameter_count() const;
 
   void zero_grad();
+  // Whether the parameters take gradients. Frozen ones, requires_grad(false), are left as they are by
+  // backward and by optimizers that hold them.
+  void requires_grad(bool on);
   // The parameters stay the same tensors and get other memory; gradients are forgotten.
   void to(Device device);
   void to(Dtype dtype);
@@ -39,7 +43,7 @@ class Module {
   void eval() { train(false); }
   bool training() const { return training_; }
   // Draws all parameters anew from `seed`; parameter i in the order of parameters() uses stream i. The same
-  // bits for any number of threads and in float32 the rounded values of float64.
+  // bits for any number of threads and in float32 the rounded values of float64. Random states begin anew.
   void initialize(std::uint64_t seed);
 
  protected:
@@ -47,12 +51,18 @@ class Module {
   Module(Module&&) = default;
   Module& operator=(Module&&) = default;
 
-  // How a parameter starts: uniform in [-bound, bound], or constant.
+  // How a parameter starts: uniform in [-bound, bound], or normal with a deviation, or constant.
   struct Init {
     double bound = 0;
     double constant = 0;
+    double deviation = 0;
+    std::int64_t zero_row = -1;  // this row is 0
   };
   Tensor add_parameter(std::string name, Shape shape, Init init);
+  // What a layer that draws random numbers knows of them: the int64 words of a kernels::DropoutState, each
+  // state of a module with a stream of its own. It moves with the parameters and is part of state(), so that
+  // training goes on with the same draws.
+  Tensor add_random_state(std::string name);
   void add_child(std::string name, std::shared_ptr<Module> child);
 
  private:
@@ -62,17 +72,27 @@ class Module {
     Init init;
   };
   static void draw(Parameter& p, std::uint64_t seed, std::uint64_t stream);
-  // f(name, parameter) for all parameters, own first, then the children's.
+  // f(name, parameter) for all parameters, own first, then the children's; g(name, state) for random states.
   template <class F>
   void visit(const std::string& prefix, F&& f);
+  template <class G>
+  void visit_random_states(const std::string& prefix, G&& g);
+  std::vector<NamedTensor> state_tensors() const;
 
   std::vector<Parameter> own_;
+  std::vector<NamedTensor> random_states_;
   std::vector<std::pair<std::string, std::shared_ptr<Module>>> children_;
   bool training_ = true;
 };
 
+// A module that makes one tensor of another.
+class Layer : public Module {
+ public:
+  virtual Tensor forward(const Tensor& x) const = 0;
+};
+
 // y = activation(x W^T + b). Weight (out, in) and bias (out) start uniform in +-1/sqrt(in), as in PyTorch.
-class Linear : public Module {
+class Linear : public Layer {
  public:
   struct Options {
     bool bias = true;
@@ -80,7 +100,7 @@ class Linear : public Module {
   };
   Linear(std::int64_t in, std::int64_t out) : Linear(in, out, Options{}) {}
   Linear(std::int64_t in, std::int64_t out, Options options);
-  Tensor forward(const Tensor& x) const;
+  Tensor forward(const Tensor& x) const override;
   std::int64_t in() const { return in_; }
   std::int64_t out() const { return out_; }
 
@@ -91,17 +111,22 @@ class Linear : public Module {
   Activation activation_;
 };
 
-// Layers applied one after another.
-class Sequential : public Module {
+// Layers applied one after another: children "0", "1", ...
+class Sequential : public Layer {
  public:
   // sizes {784, 100, 50, 2}: three linear layers; `hidden` after all but the last, `last` after the last.
   Sequential(const std::vector<std::int64_t>& sizes, Activation hidden, Activation last = {});
-  Tensor forward(const Tensor& x) const;
+  // Any layers, see layers.h.
+  explicit Sequential(std::vector<std::shared_ptr<Layer>> layers);
+  Tensor forward(const Tensor& x) const override;
   std::size_t size() const { return layers_.size(); }
-  Linear& operator[](std::size_t i) { return *layers_[i]; }
+  // Layer i, which is a Linear; Error where it is another one.
+  Linear& operator[](std::size_t i);
 
  private:
-  std::vector<std::shared_ptr<Linear>> layers_;
+  void add(std::shared_ptr<Layer> layer);
+
+  std::vector<std::shared_ptr<Layer>> layers_;
 };
 
 }  // namespace flatland

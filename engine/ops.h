@@ -2,6 +2,7 @@
 // one floating type. Elementwise binary ops broadcast as in PyTorch (up to four dimensions).
 #pragma once
 
+#include <flatland/engine/losses.h>
 #include <flatland/engine/tensor.h>
 #include <flatland/kernels/activation.h>
 
@@ -36,6 +37,8 @@ Tensor square(const Tensor& a);
 Tensor clamp(const Tensor& a, double low, double high);  // no gradient outside
 Tensor activate(const Tensor& a, const Activation& activation);
 Tensor relu(const Tensor& a);
+Tensor leaky_relu(const Tensor& a, double slope = 0.01);
+Tensor elu(const Tensor& a, double alpha = 1);
 Tensor softplus(const Tensor& a);
 Tensor sigmoid(const Tensor& a);
 Tensor tanh(const Tensor& a);
@@ -71,14 +74,21 @@ Tensor stack(std::span<const Tensor> parts);  // equal shapes, a new first dimen
 Tensor slice_rows(const Tensor& a, std::int64_t begin, std::int64_t end);
 Tensor column(const Tensor& a, std::int64_t j);            // (N, M) -> (N)
 Tensor gather_rows(const Tensor& a, const Tensor& index);  // index int64 (B); any dtype of a
+// Rows of a trained table: weight (N, D), index int64 (B) -> (B, D). Row padding_idx gets no gradient; -1:
+// none such. Where max_norm is above 0, the rows that are looked up and longer are shortened to it first, in
+// weight itself, which is not recorded.
+Tensor embedding(const Tensor& index, const Tensor& weight, std::int64_t padding_idx = -1,
+                 double max_norm = 0);
+
+// --- random ---
+// 0 with probability p, else a / (1 - p). The draws are those that come next in `state`, see
+// Module::add_random_state; it is moved on, where it lies.
+Tensor dropout(const Tensor& a, double p, const Tensor& state);
 
 // --- softmax ---
 Tensor softmax(const Tensor& a);  // over the rows of (N, M)
 Tensor log_softmax(const Tensor& a);
 
-// --- losses (mean over all values) ---
-Tensor mse_loss(const Tensor& prediction, const Tensor& target);
-// softmax cross-entropy of logits (N, M) with labels int64 (N)
-Tensor cross_entropy(const Tensor& logits, const Tensor& labels);
+// --- losses: see losses.h ---
 
 }  // namespace flatland

@@ -25,6 +25,12 @@ Tensor activate(const Tensor& a, const Activation& activation) {
 Tensor relu(const Tensor& a) {
   return activate(a, activation::relu);
 }
+Tensor leaky_relu(const Tensor& a, double slope) {
+  return activate(a, activation::leaky_relu(slope));
+}
+Tensor elu(const Tensor& a, double alpha) {
+  return activate(a, activation::elu(alpha));
+}
 Tensor softplus(const Tensor& a) {
   return activate(a, activation::softplus);
 }

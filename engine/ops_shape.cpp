@@ -225,6 +225,22 @@ Tensor column(const Tensor& a, std::int64_t j) {
   return y;
 }
 
+namespace {
+
+// The gradient of gather_rows: y's rows added where index says, the rest 0.
+Tensor scattered(const Tensor& y, const Tensor& index, const Shape& shape) {
+  Tensor sum = Tensor::zeros(shape, y.dtype(), y.device());
+  const RowsAndCols size = as_rows(shape);
+  detail::dispatch_float("gather_rows", y.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::scatter_add_rows<T>(exec_of(sum), {y.data<T>(), index.size(0), size.cols},
+                                 detail::span_of<std::int64_t>(index),
+                                 {sum.mutable_data<T>(), size.rows, size.cols});
+  });
+  return sum;
+}
+
+}  // namespace
+
 Tensor gather_rows(const Tensor& a, const Tensor& index) {
   detail::check_defined("gather_rows", a);
   detail::check_index("gather_rows", index, -1);
@@ -241,15 +257,39 @@ Tensor gather_rows(const Tensor& a, const Tensor& index) {
   });
   if (needs_record({&a})) {
     record(y, {a}, [shape = a.shape(), index](BackwardContext& ctx) {
-      const auto [rows, cols] = as_rows(shape);
-      Tensor da = Tensor::zeros(shape, ctx.grad().dtype(), ctx.grad().device());
-      detail::dispatch_float(
-          "gather_rows", da.dtype(), [&, rows = rows, cols = cols]<class T>(std::type_identity<T>) {
-            kernels::scatter_add_rows<T>(exec_of(da), {ctx.grad().data<T>(), index.size(0), cols},
-                                         detail::span_of<std::int64_t>(index),
-                                         {da.mutable_data<T>(), rows, cols});
-          });
-      ctx.accumulate(0, da);
+      ctx.accumulate(0, scattered(ctx.grad(), index, shape));
+    });
+  }
+  return y;
+}
+
+Tensor embedding(const Tensor& index, const Tensor& weight, std::int64_t padding_idx, double max_norm) {
+  detail::check_rank("embedding", weight, 2);
+  const std::int64_t rows = weight.size(0), cols = weight.size(1);
+  FLATLAND_CHECK(padding_idx >= -1 && padding_idx < rows, "embedding: padding_idx is ", padding_idx,
+                 " but there are ", rows, " rows; give one of them, or -1");
+  if (max_norm > 0) {
+    detail::check_index("embedding", index, -1);
+    FLATLAND_CHECK(weight.device() == index.device(), "embedding: the table is on ", name(weight.device()),
+                   " but the indices on ", name(index.device()),
+                   "; bring both to one device with to(Device)");
+    Tensor table = weight;
+    detail::dispatch_float("embedding", weight.dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::renormalize_rows<T>(exec_of(weight), max_norm, detail::span_of<std::int64_t>(index),
+                                   table.mutable_matrix<T>());
+    });
+  }
+  Tensor y = gather_rows(weight.detach(), index);
+  if (needs_record({&weight})) {
+    record(y, {weight}, [shape = weight.shape(), index, padding_idx, cols](BackwardContext& ctx) {
+      Tensor dw = scattered(ctx.grad(), index, shape);
+      if (padding_idx >= 0) {
+        detail::dispatch_float("embedding", dw.dtype(), [&]<class T>(std::type_identity<T>) {
+          kernels::fill<T>(exec_of(dw), 0,
+                           {dw.mutable_data<T>() + padding_idx * cols, static_cast<std::size_t>(cols)});
+        });
+      }
+      ctx.accumulate(0, dw);
     });
   }
   return y;

@@ -13,18 +13,31 @@ void check_learning_rate(double lr) {
 }
 }  // namespace
 
-Optimizer::Optimizer(std::vector<Tensor> parameters, double lr)
-    : parameters_(std::move(parameters)), learning_rate_(lr) {
+Optimizer::Optimizer(const std::vector<ParameterGroup>& groups, double lr) : learning_rate_(lr) {
   check_learning_rate(lr);
+  for (const ParameterGroup& group : groups) {
+    const double own = group.learning_rate.value_or(lr);
+    check_learning_rate(own);
+    FLATLAND_CHECK(own == lr || lr > 0, "optimizer: a group has the learning rate ", own,
+                   " beside the optimizer's, 0; give the optimizer one above 0");
+    groups_.push_back({.begin = parameters_.size(),
+                       .end = parameters_.size() + group.parameters.size(),
+                       .factor = own == lr ? 1 : own / lr});
+    parameters_.insert(parameters_.end(), group.parameters.begin(), group.parameters.end());
+  }
+  FLATLAND_CHECK(!parameters_.empty(), "optimizer: there are no parameters; give those of a module");
+  bool trains = false;
   for (const Tensor& p : parameters_) {
-    FLATLAND_CHECK(p.defined() && p.is_floating() && p.is_leaf() && p.requires_grad(),
-                   "optimizer: a parameter is ", p, "; parameters are leaves that require a gradient");
+    detail::check_defined("optimizer", p);
+    FLATLAND_CHECK(p.is_floating() && p.is_leaf(), "optimizer: a parameter is ", p,
+                   "; parameters are leaves of a floating type");
     FLATLAND_CHECK(p.dtype() == parameters_[0].dtype() && p.device() == parameters_[0].device(),
                    "optimizer: parameters are of ", name(parameters_[0].dtype()), " and ", name(p.dtype()),
                    "; all must have one type and live on one device");
+    trains = trains || p.requires_grad();
   }
-  if (!parameters_.empty())
-    learning_rate_on_device_ = Tensor::scalar(lr, Dtype::float64, parameters_[0].device());
+  FLATLAND_CHECK(trains, "optimizer: no parameter requires a gradient; unfreeze some, see requires_grad");
+  learning_rate_on_device_ = Tensor::scalar(lr, Dtype::float64, parameters_[0].device());
 }
 
 void Optimizer::set_learning_rate(double lr) {
@@ -50,23 +63,51 @@ void Optimizer::zero_grad() {
 
 namespace {
 
-void step_kernel(const kernels::SgdRule& rule, const kernels::Exec& exec, const double* lr, auto parameters) {
+using kernels::AdamRule;
+using kernels::LearningRate;
+using kernels::RmspropRule;
+using kernels::SgdRule;
+
+// The kernel of each rule, and the state that it keeps.
+void step_kernel(const SgdRule& rule, const kernels::Exec& exec, LearningRate lr, auto parameters) {
   kernels::sgd_step(exec, rule, lr, parameters);
 }
-void step_kernel(const kernels::AdamRule& rule, const kernels::Exec& exec, const double* lr,
-                 auto parameters) {
+void step_kernel(const AdamRule& rule, const kernels::Exec& exec, LearningRate lr, auto parameters) {
   kernels::adam_step(exec, rule, lr, parameters);
 }
+void step_kernel(const RmspropRule& rule, const kernels::Exec& exec, LearningRate lr, auto parameters) {
+  kernels::rmsprop_step(exec, rule, lr, parameters);
+}
 
-// An optimizer whose rule is a kernel and whose state is up to two tensors a parameter and its clock.
+struct State {
+  bool m = false, v = false, w = false;
+};
+State state_of(const SgdRule& rule) {
+  return {.m = rule.momentum != 0};
+}
+State state_of(const AdamRule& rule) {
+  return {.m = true, .v = true, .w = rule.amsgrad};
+}
+State state_of(const RmspropRule& rule) {
+  return {.m = rule.momentum != 0, .v = true, .w = rule.centered};
+}
+
+// An optimizer whose rule is a kernel and whose state is up to three tensors a parameter and its clock.
 template <class T, class Rule>
 class KernelOptimizer final : public Optimizer {
  public:
-  KernelOptimizer(const Rule& rule, std::vector<Tensor> parameters, double lr, bool first, bool second)
-      : Optimizer(std::move(parameters), lr), rule_(rule) {
+  KernelOptimizer(const Rule& rule, const std::vector<ParameterGroup>& groups, double lr)
+      : Optimizer(groups, lr) {
+    for (const ParameterGroup& group : groups) {
+      rules_.push_back(rule);
+      rules_.back().weight_decay = group.weight_decay.value_or(rule.weight_decay);
+    }
+    const State keeps = state_of(rule);
     for (const Tensor& p : parameters_) {
-      if (first) first_.push_back(Tensor::zeros(p.shape(), p.dtype(), p.device()));
-      if (second) second_.push_back(Tensor::zeros(p.shape(), p.dtype(), p.device()));
+      const auto zeros = [&](bool kept) {
+        return kept ? Tensor::zeros(p.shape(), p.dtype(), p.device()) : Tensor();
+      };
+      state_.push_back({zeros(keeps.m), zeros(keeps.v), zeros(keeps.w)});
     }
     static_assert(sizeof(kernels::ParameterClock) == 2 * sizeof(std::int64_t));
     clocks_ = Tensor::zeros({std::ssize(parameters_), 2}, Dtype::int64, parameters_[0].device());
@@ -76,43 +117,59 @@ class KernelOptimizer final : public Optimizer {
 
   void step() override {
     ++steps_;
-    views_.clear();
-    auto* const clocks = reinterpret_cast<kernels::ParameterClock*>(clocks_.mutable_data<std::int64_t>());
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      Tensor& p = parameters_[i];
-      const Tensor& grad = p.impl()->grad;
-      if (!grad.defined()) continue;
-      FLATLAND_CHECK(p.device() == clocks_.device() && p.dtype() == dtype_of<T>, "optimizer: a parameter ",
-                     p.shape(), " is of ", name(p.dtype()), " on ", name(p.device()), " but was of ",
-                     name(dtype_of<T>), " on ", name(clocks_.device()),
-                     "; make a new optimizer after moving a model");
-      views_.push_back({.value = p.mutable_data<T>(),
-                        .grad = grad.template data<T>(),
-                        .m = first_.empty() ? nullptr : first_[i].template mutable_data<T>(),
-                        .v = second_.empty() ? nullptr : second_[i].template mutable_data<T>(),
-                        .n = p.numel(),
-                        .clock = clocks + i});
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      views_.clear();
+      for (std::size_t i = groups_[g].begin; i < groups_[g].end; ++i) add_view(i);
+      if (views_.empty()) continue;
+      step_kernel(rules_[g], detail::exec_of(clocks_),
+                  LearningRate(learning_rate_on_device_.data<double>(), groups_[g].factor),
+                  std::span<const kernels::ParameterView<T>>(views_));
     }
-    step_kernel(rule_, detail::exec_of(clocks_), learning_rate_on_device_.data<double>(),
-                std::span<const kernels::ParameterView<T>>(views_));
   }
 
  private:
-  Rule rule_;
-  std::vector<Tensor> first_, second_;
-  Tensor clocks_;  // a ParameterClock a parameter
+  void add_view(std::size_t i) {
+    Tensor& p = parameters_[i];
+    const Tensor& grad = p.impl()->grad;
+    if (!grad.defined() || !p.requires_grad()) return;
+    FLATLAND_CHECK(p.device() == clocks_.device() && p.dtype() == dtype_of<T>, "optimizer: a parameter ",
+                   p.shape(), " is of ", name(p.dtype()), " on ", name(p.device()), " but was of ",
+                   name(dtype_of<T>), " on ", name(clocks_.device()),
+                   "; make a new optimizer after moving a model");
+    const auto data = [](Tensor& t) { return t.defined() ? t.mutable_data<T>() : nullptr; };
+    auto* const clocks = reinterpret_cast<kernels::ParameterClock*>(clocks_.mutable_data<std::int64_t>());
+    auto& [m, v, w] = state_[i];
+    views_.push_back({.value = p.mutable_data<T>(),
+                      .grad = grad.template data<T>(),
+                      .m = data(m),
+                      .v = data(v),
+                      .n = p.numel(),
+                      .clock = clocks + i,
+                      .w = data(w)});
+  }
+
+  std::vector<Rule> rules_;                   // of the groups
+  std::vector<std::array<Tensor, 3>> state_;  // m, v, w of each parameter, undefined where not kept
+  Tensor clocks_;                             // a ParameterClock a parameter
   std::vector<kernels::ParameterView<T>> views_;
 };
 
 template <class Rule>
-std::unique_ptr<Optimizer> make(const Rule& rule, std::vector<Tensor> parameters, double lr, bool first,
-                                bool second) {
-  FLATLAND_CHECK(!parameters.empty(), "optimizer: there are no parameters; give those of a module");
-  detail::check_defined("optimizer", parameters[0]);
-  return detail::dispatch_float(
-      "optimizer", parameters[0].dtype(), [&]<class T>(std::type_identity<T>) -> std::unique_ptr<Optimizer> {
-        return std::make_unique<KernelOptimizer<T, Rule>>(rule, std::move(parameters), lr, first, second);
-      });
+std::unique_ptr<Optimizer> make(const Rule& rule, const std::vector<ParameterGroup>& groups, double lr) {
+  for (const ParameterGroup& group : groups) {
+    if (group.parameters.empty()) continue;
+    detail::check_defined("optimizer", group.parameters[0]);
+    return detail::dispatch_float("optimizer", group.parameters[0].dtype(),
+                                  [&]<class T>(std::type_identity<T>) -> std::unique_ptr<Optimizer> {
+                                    return std::make_unique<KernelOptimizer<T, Rule>>(rule, groups, lr);
+                                  });
+  }
+  detail::fail("optimizer: there are no parameters; give those of a module");
+}
+
+void check_betas(const char* who, double beta1, double beta2) {
+  FLATLAND_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, who, ": betas ", beta1, " and ", beta2,
+                 "; both must be in [0, 1)");
 }
 
 }  // namespace
@@ -123,23 +180,94 @@ std::vector<Tensor> tensors_of(const std::vector<NamedTensor>& parameters) {
   return tensors;
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const SGD& recipe, std::vector<Tensor> parameters, double lr) {
+std::unique_ptr<Optimizer> make_optimizer(const SGD& recipe, const std::vector<ParameterGroup>& groups,
+                                          double lr) {
   FLATLAND_CHECK(!recipe.nesterov || (recipe.momentum > 0 && recipe.dampening == 0),
                  "SGD: nesterov with momentum ", recipe.momentum, " and dampening ", recipe.dampening,
                  "; it needs a momentum above 0 and no dampening");
-  const kernels::SgdRule rule{.momentum = recipe.momentum,
-                              .dampening = recipe.dampening,
-                              .weight_decay = recipe.weight_decay,
-                              .nesterov = recipe.nesterov};
-  return make(rule, std::move(parameters), lr, recipe.momentum != 0, false);
+  return make(SgdRule{.momentum = recipe.momentum,
+                      .dampening = recipe.dampening,
+                      .weight_decay = recipe.weight_decay,
+                      .nesterov = recipe.nesterov},
+              groups, lr);
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const Adam& recipe, std::vector<Tensor> parameters, double lr) {
-  FLATLAND_CHECK(recipe.beta1 >= 0 && recipe.beta1 < 1 && recipe.beta2 >= 0 && recipe.beta2 < 1,
-                 "Adam: betas ", recipe.beta1, " and ", recipe.beta2, "; both must be in [0, 1)");
-  const kernels::AdamRule rule{
-      .beta1 = recipe.beta1, .beta2 = recipe.beta2, .eps = recipe.eps, .weight_decay = recipe.weight_decay};
-  return make(rule, std::move(parameters), lr, true, true);
+std::unique_ptr<Optimizer> make_optimizer(const Adam& recipe, const std::vector<ParameterGroup>& groups,
+                                          double lr) {
+  check_betas("Adam", recipe.beta1, recipe.beta2);
+  return make(AdamRule{.beta1 = recipe.beta1,
+                       .beta2 = recipe.beta2,
+                       .eps = recipe.eps,
+                       .weight_decay = recipe.weight_decay,
+                       .amsgrad = recipe.amsgrad},
+              groups, lr);
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const AdamW& recipe, const std::vector<ParameterGroup>& groups,
+                                          double lr) {
+  check_betas("AdamW", recipe.beta1, recipe.beta2);
+  return make(AdamRule{.beta1 = recipe.beta1,
+                       .beta2 = recipe.beta2,
+                       .eps = recipe.eps,
+                       .weight_decay = recipe.weight_decay,
+                       .decoupled = true,
+                       .amsgrad = recipe.amsgrad},
+              groups, lr);
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const RMSprop& recipe, const std::vector<ParameterGroup>& groups,
+                                          double lr) {
+  FLATLAND_CHECK(recipe.alpha >= 0 && recipe.alpha < 1, "RMSprop: alpha is ", recipe.alpha,
+                 "; it must be in [0, 1)");
+  return make(RmspropRule{.alpha = recipe.alpha,
+                          .eps = recipe.eps,
+                          .weight_decay = recipe.weight_decay,
+                          .momentum = recipe.momentum,
+                          .centered = recipe.centered},
+              groups, lr);
+}
+
+// --- bounds of gradients ------------------------------------------------------------------------------
+
+namespace {
+
+// f(a gradient) for each parameter that has one.
+template <class F>
+void for_gradients(const std::vector<Tensor>& parameters, const F& f) {
+  for (const Tensor& p : parameters) {
+    detail::check_defined("clip_grad", p);
+    Tensor gradient = p.grad();
+    if (gradient.defined()) f(gradient);
+  }
+}
+
+}  // namespace
+
+Tensor clip_grad_norm(const std::vector<Tensor>& parameters, double max_norm) {
+  FLATLAND_CHECK(!parameters.empty(), "clip_grad_norm: there are no parameters; give those of a module");
+  const Tensor& first = parameters[0];
+  detail::check_defined("clip_grad_norm", first);
+  Tensor norm = detail::empty_value(first);
+  detail::dispatch_float("clip_grad_norm", first.dtype(), [&]<class T>(std::type_identity<T>) {
+    detail::PoolVector<kernels::GradientView<T>> views;
+    views.reserve(parameters.size());
+    for_gradients(parameters, [&](Tensor& gradient) {
+      detail::check_alike("clip_grad_norm", gradient, first);
+      views.push_back({gradient.mutable_data<T>(), gradient.numel()});
+    });
+    kernels::clip_norm<T>(detail::exec_of(first), max_norm, views, norm.mutable_data<T>());
+  });
+  return norm;
+}
+
+void clip_grad_value(const std::vector<Tensor>& parameters, double limit) {
+  FLATLAND_CHECK(limit >= 0, "clip_grad_value: the limit is ", limit, "; it must be 0 or more");
+  for_gradients(parameters, [&](Tensor& gradient) {
+    detail::dispatch_float("clip_grad_value", gradient.dtype(), [&]<class T>(std::type_identity<T>) {
+      kernels::clamp<T>(detail::exec_of(gradient), detail::span_of<T>(gradient), static_cast<T>(-limit),
+                        static_cast<T>(limit), detail::mutable_span_of<T>(gradient));
+    });
+  });
 }
 
 }  // namespace flatland

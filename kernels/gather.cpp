@@ -1,6 +1,7 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/gather.h>
 #include <flatland/kernels/gather_cuda.h>
+#include <flatland/kernels/gather_formulas.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/with_cuda.h>
 
@@ -64,6 +65,29 @@ void scatter_add_rows(const Exec& exec, MatView<const T> y, std::span<const std:
   });
 }
 
+template <class T>
+void renormalize_rows(const Exec& exec, double max_norm, std::span<const std::int64_t> index, MatView<T> x) {
+  FLATLAND_CHECK(max_norm > 0, "renormalize_rows: max_norm is ", max_norm, "; it must be above 0");
+  FLATLAND_ON_CUDA(exec) return cuda::renormalize_rows<T>(exec, max_norm, index, x);
+  check_index("renormalize_rows", index, x.rows);
+  const ScratchArray<char> wanted(exec, x.rows);
+  std::ranges::fill(wanted.span(), 0);
+  for (const std::int64_t i : index) wanted[i] = 1;
+  const std::int64_t tile = std::max<std::int64_t>(1, k_tile_values / std::max<std::int64_t>(1, x.cols));
+  parallel_for(exec, ceil_div(x.rows, tile), [&](std::int64_t t, int) {
+    for (std::int64_t i = t * tile; i < std::min((t + 1) * tile, x.rows); ++i) {
+      if (!wanted[i]) continue;
+      T* const row = x.row(i);
+      double sum = 0;
+      for (std::int64_t j = 0; j < x.cols; ++j)
+        sum += static_cast<double>(row[j]) * static_cast<double>(row[j]);
+      const double factor = renorm_factor(sum, max_norm);
+      if (factor == 1) continue;
+      for (std::int64_t j = 0; j < x.cols; ++j) row[j] = static_cast<T>(static_cast<double>(row[j]) * factor);
+    }
+  });
+}
+
 template void gather_rows<float>(const Exec&, MatView<const float>, std::span<const std::int64_t>,
                                  Out<float>);
 template void gather_rows<double>(const Exec&, MatView<const double>, std::span<const std::int64_t>,
@@ -76,5 +100,7 @@ template void scatter_add_rows<float>(const Exec&, MatView<const float>, std::sp
                                       Out<float>);
 template void scatter_add_rows<double>(const Exec&, MatView<const double>, std::span<const std::int64_t>,
                                        Out<double>);
+template void renormalize_rows(const Exec&, double, std::span<const std::int64_t>, MatView<float>);
+template void renormalize_rows(const Exec&, double, std::span<const std::int64_t>, MatView<double>);
 
 }  // namespace flatland::kernels

@@ -1,4 +1,5 @@
 #include <flatland/kernels/gather_cuda.h>
+#include <flatland/kernels/gather_formulas.h>
 #include <flatland/kernels/radix_sort_cuda.h>
 #include <flatland/kernels/cuda.cuh>
 
@@ -126,6 +127,29 @@ __global__ void scatter_sorted_kernel(MatView<const T> y, const std::uint64_t* w
   }
 }
 
+// --- renormalize --------------------------------------------------------------------------------------
+
+// A warp a row of x.
+template <class T>
+__global__ void renormalize_kernel(double max_norm, const std::int64_t* index, std::int64_t n, MatView<T> x) {
+  const int lane = static_cast<int>(threadIdx.x) % k_warp;
+  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * k_warps;
+  for (std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * k_warps + threadIdx.x / k_warp;
+       row < x.rows; row += step) {
+    bool wanted = false;
+    for (std::int64_t at = 0; at < n && !wanted; at += k_warp)
+      wanted = __any_sync(k_all_lanes, at + lane < n && index[at + lane] == row) != 0;
+    if (!wanted) continue;
+    double sum = 0;
+    for (std::int64_t j = lane; j < x.cols; j += k_warp)
+      sum += static_cast<double>(x(row, j)) * static_cast<double>(x(row, j));
+    const double factor = renorm_factor(warp_sum(sum), max_norm);
+    if (factor == 1) continue;
+    for (std::int64_t j = lane; j < x.cols; j += k_warp)
+      x(row, j) = static_cast<T>(static_cast<double>(x(row, j)) * factor);
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -152,6 +176,12 @@ void scatter_add_rows(const Exec& exec, MatView<const T> y, const std::int64_t* 
   launch(exec, scatter_sorted_kernel<T>, grid, k_threads, 0, y, sorted, x);
 }
 
+template <class T>
+void renormalize_rows(const Exec& exec, double max_norm, std::span<const std::int64_t> index, MatView<T> x) {
+  launch(exec, renormalize_kernel<T>, blocks_for(x.rows, k_warps), k_threads, 0, max_norm, index.data(),
+         std::ssize(index), x);
+}
+
 template void gather_rows(const Exec&, MatView<const float>, const std::int64_t*, MatView<float>);
 template void gather_rows(const Exec&, MatView<const double>, const std::int64_t*, MatView<double>);
 template void gather_rows(const Exec&, MatView<const std::int32_t>, const std::int64_t*,
@@ -160,5 +190,7 @@ template void gather_rows(const Exec&, MatView<const std::int64_t>, const std::i
                           MatView<std::int64_t>);
 template void scatter_add_rows(const Exec&, MatView<const float>, const std::int64_t*, MatView<float>);
 template void scatter_add_rows(const Exec&, MatView<const double>, const std::int64_t*, MatView<double>);
+template void renormalize_rows(const Exec&, double, std::span<const std::int64_t>, MatView<float>);
+template void renormalize_rows(const Exec&, double, std::span<const std::int64_t>, MatView<double>);
 
 }  // namespace flatland::kernels::cuda

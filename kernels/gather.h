@@ -19,4 +19,11 @@ void gather_rows(const Exec& exec, MatView<const T> x, std::span<const std::int6
 template <class T>
 void scatter_add_rows(const Exec& exec, MatView<const T> y, std::span<const std::int64_t> index, Out<T> x);
 
+// The rows of x that are among index and longer than max_norm are multiplied by max_norm / (norm + 1e-7),
+// once each (PyTorch's embedding_renorm_). On a GPU all of index is read for each row of x, 32 entries at a
+// time.
+//   x (N, M)   index (B), each in [0, N), else Error naming the position
+template <class T>
+void renormalize_rows(const Exec& exec, double max_norm, std::span<const std::int64_t> index, MatView<T> x);
+
 }  // namespace flatland::kernels

@@ -9,7 +9,7 @@ namespace {
 constexpr int k_threads = 256;
 constexpr int k_values = 4;  // of a thread
 constexpr std::int64_t k_tile = k_values * k_threads;
-constexpr int k_most = 64;  // parameters of a launch
+constexpr int k_most = 56;  // parameters of a launch
 
 // Parameters, cut into tiles: parameter k has the blocks first_block[k] .. first_block[k + 1] - 1.
 template <class T>
@@ -32,27 +32,42 @@ __device__ AdamConstants<T> constants_of(const AdamRule& rule, double lr, const 
 }
 
 template <class T>
-__device__ void update(const SgdConstants<T>& c, bool keeps_velocity, T& value, T grad, T& m, T&) {
-  if (keeps_velocity)
+__device__ RmspropConstants<T> constants_of(const RmspropRule& rule, double lr, const ParameterClock*) {
+  return RmspropConstants<T>(rule, lr);
+}
+
+// `p` says which state there is.
+template <class T>
+__device__ void update(const SgdConstants<T>& c, const ParameterView<T>& p, T& value, T grad, T& m, T&, T&) {
+  if (p.m != nullptr)
     sgd_update(c, value, grad, m);
   else
     sgd_update(c, value, grad);
 }
 template <class T>
-__device__ void update(const AdamConstants<T>& c, bool, T& value, T grad, T& m, T& v) {
-  adam_update(c, value, grad, m, v);
+__device__ void update(const AdamConstants<T>& c, const ParameterView<T>& p, T& value, T grad, T& m, T& v,
+                       T& w) {
+  if (p.w != nullptr)
+    adam_update<true>(c, value, grad, m, v, w);
+  else
+    adam_update<false>(c, value, grad, m, v, w);
+}
+template <class T>
+__device__ void update(const RmspropConstants<T>& c, const ParameterView<T>&, T& value, T grad, T& m, T& v,
+                       T& w) {
+  rmsprop_update(c, value, grad, m, v, w);
 }
 
 // A block a tile. The last block of a parameter to be done moves its clock on: all have read it by then.
 template <class Constants, class Rule, class T>
-__global__ void step_kernel(const __grid_constant__ Batch<T> batch, Rule rule, const double* lr) {
+__global__ void step_kernel(const __grid_constant__ Batch<T> batch, Rule rule, LearningRate lr) {
   FLATLAND_SHARED(Constants, shared, 1);
   int k = 0;
   while (batch.first_block[k + 1] <= blockIdx.x) ++k;
   const ParameterView<T> p = batch.parameter[k];
   const std::int64_t begin = (blockIdx.x - batch.first_block[k]) * k_tile + threadIdx.x;
 
-  T value[k_values] = {}, grad[k_values] = {}, m[k_values] = {}, v[k_values] = {};
+  T value[k_values] = {}, grad[k_values] = {}, m[k_values] = {}, v[k_values] = {}, w[k_values] = {};
 #pragma unroll
   for (int r = 0; r < k_values; ++r) {
     const std::int64_t i = begin + r * k_threads;
@@ -61,9 +76,10 @@ __global__ void step_kernel(const __grid_constant__ Batch<T> batch, Rule rule, c
     grad[r] = p.grad[i];
     if (p.m != nullptr) m[r] = p.m[i];
     if (p.v != nullptr) v[r] = p.v[i];
+    if (p.w != nullptr) w[r] = p.w[i];
   }
   if (threadIdx.x < k_warp) {
-    const Constants own = constants_of<T>(rule, *lr, p.clock);
+    const Constants own = constants_of<T>(rule, lr.get(), p.clock);
     if (threadIdx.x == 0) shared[0] = own;
   }
   __syncthreads();
@@ -72,10 +88,11 @@ __global__ void step_kernel(const __grid_constant__ Batch<T> batch, Rule rule, c
   for (int r = 0; r < k_values; ++r) {
     const std::int64_t i = begin + r * k_threads;
     if (i >= p.n) break;
-    update(c, p.m != nullptr, value[r], grad[r], m[r], v[r]);
+    update(c, p, value[r], grad[r], m[r], v[r], w[r]);
     p.value[i] = value[r];
     if (p.m != nullptr) p.m[i] = m[r];
     if (p.v != nullptr) p.v[i] = v[r];
+    if (p.w != nullptr) p.w[i] = w[r];
   }
   if (threadIdx.x != 0 || p.clock == nullptr) return;
   const unsigned blocks = batch.first_block[k + 1] - batch.first_block[k];
@@ -85,8 +102,8 @@ __global__ void step_kernel(const __grid_constant__ Batch<T> batch, Rule rule, c
 }
 
 template <class Constants, class Rule, class T>
-void step(const Exec& exec, const Rule& rule, const double* lr, std::span<const ParameterView<T>> parameters,
-          bool keeps_m, bool keeps_v) {
+void step(const Exec& exec, const Rule& rule, LearningRate lr, std::span<const ParameterView<T>> parameters,
+          bool keeps_m, bool keeps_v, bool keeps_w) {
   Batch<T> batch;
   const auto run = [&] {
     launch(exec, step_kernel<Constants, Rule, T>, batch.first_block[batch.count], k_threads, 0, batch, rule,
@@ -97,6 +114,7 @@ void step(const Exec& exec, const Rule& rule, const double* lr, std::span<const 
     if (p.n == 0) continue;
     if (!keeps_m) p.m = nullptr;
     if (!keeps_v) p.v = nullptr;
+    if (!keeps_w) p.w = nullptr;
     if (batch.count == k_most) run();
     const int k = batch.count++;
     batch.parameter[k] = p;
@@ -105,23 +123,118 @@ void step(const Exec& exec, const Rule& rule, const double* lr, std::span<const 
   run();
 }
 
+// --- clipping -----------------------------------------------------------------------------------------
+
+constexpr std::int64_t k_clip_tile = 4096;
+constexpr int k_most_gradients = 128;  // of a launch
+
+template <class T>
+struct Gradients {
+  GradientView<T> view[k_most_gradients];
+  unsigned first_block[k_most_gradients + 1] = {};
+  int count = 0;
+};
+static_assert(sizeof(Gradients<double>) < 3584);
+
+// Calls f(value) for the calling thread's values of its block's tile.
+template <class T, class F>
+__device__ void for_tile(const Gradients<T>& gradients, const F& f) {
+  int k = 0;
+  while (gradients.first_block[k + 1] <= blockIdx.x) ++k;
+  const GradientView<T> view = gradients.view[k];
+  const std::int64_t begin = (blockIdx.x - gradients.first_block[k]) * k_clip_tile;
+  const std::int64_t end = begin + k_clip_tile < view.n ? begin + k_clip_tile : view.n;
+  for (std::int64_t i = begin + threadIdx.x; i < end; i += k_threads) f(view.data[i]);
+}
+
+template <class T>
+__global__ void squares_kernel(const __grid_constant__ Gradients<T> gradients, double* part) {
+  double sum = 0;
+  for_tile(gradients, [&](T x) { sum += static_cast<double>(x) * static_cast<double>(x); });
+  sum = block_sum<k_threads>(sum);
+  if (threadIdx.x == 0) part[blockIdx.x] = sum;
+}
+
+// One block: *factor from the sum of the parts, and *norm.
+template <class T>
+__global__ void clip_factor_kernel(const double* part, std::int64_t parts, double max_norm, T* factor,
+                                   T* norm) {
+  double sum = 0;
+  for (std::int64_t i = threadIdx.x; i < parts; i += k_threads) sum += part[i];
+  sum = block_sum<k_threads>(sum);
+  if (threadIdx.x != 0) return;
+  *norm = static_cast<T>(kernels::sqrt(sum));
+  *factor = clip_factor<T>(kernels::sqrt(sum), max_norm);
+}
+
+template <class T>
+__global__ void scale_kernel(const __grid_constant__ Gradients<T> gradients, const T* factor) {
+  const T f = *factor;
+  if (f == T(1)) return;
+  for_tile(gradients, [&](T& x) { x *= f; });
+}
+
+// Calls run(gradients of a launch, tiles before them).
+template <class T, class Run>
+std::int64_t for_launches(std::span<const GradientView<T>> gradients, const Run& run) {
+  Gradients<T> some;
+  std::int64_t tiles = 0;
+  const auto flush = [&] {
+    if (some.count > 0) run(some, tiles);
+    tiles += some.first_block[some.count];
+    some = {};
+  };
+  for (const GradientView<T>& view : gradients) {
+    if (view.n == 0) continue;
+    if (some.count == k_most_gradients) flush();
+    const int k = some.count++;
+    some.view[k] = view;
+    some.first_block[k + 1] = some.first_block[k] + static_cast<unsigned>(ceil_div(view.n, k_clip_tile));
+  }
+  flush();
+  return tiles;
+}
+
 }  // namespace
 
 template <class T>
-void sgd_step(const Exec& exec, const SgdRule& rule, const double* lr,
+void sgd_step(const Exec& exec, const SgdRule& rule, LearningRate lr,
               std::span<const ParameterView<T>> parameters) {
-  step<SgdConstants<T>>(exec, rule, lr, parameters, rule.momentum != 0, false);
+  step<SgdConstants<T>>(exec, rule, lr, parameters, rule.momentum != 0, false, false);
 }
 
 template <class T>
-void adam_step(const Exec& exec, const AdamRule& rule, const double* lr,
+void adam_step(const Exec& exec, const AdamRule& rule, LearningRate lr,
                std::span<const ParameterView<T>> parameters) {
-  step<AdamConstants<T>>(exec, rule, lr, parameters, true, true);
+  step<AdamConstants<T>>(exec, rule, lr, parameters, true, true, rule.amsgrad);
 }
 
-#define FLATLAND_INSTANTIATE(T)                                                                          \
-  template void sgd_step(const Exec&, const SgdRule&, const double*, std::span<const ParameterView<T>>); \
-  template void adam_step(const Exec&, const AdamRule&, const double*, std::span<const ParameterView<T>>)
+template <class T>
+void rmsprop_step(const Exec& exec, const RmspropRule& rule, LearningRate lr,
+                  std::span<const ParameterView<T>> parameters) {
+  step<RmspropConstants<T>>(exec, rule, lr, parameters, rule.momentum != 0, true, rule.centered);
+}
+
+template <class T>
+void clip_norm(const Exec& exec, double max_norm, std::span<const GradientView<T>> gradients, T* norm) {
+  const std::int64_t tiles = for_launches(gradients, [](const Gradients<T>&, std::int64_t) {});
+  const ScratchArray<double> part(exec, tiles);
+  const ScratchArray<T> factor(exec, 1);
+  for_launches(gradients, [&](const Gradients<T>& some, std::int64_t before) {
+    launch(exec, squares_kernel<T>, some.first_block[some.count], k_threads, 0, some, part.data() + before);
+  });
+  launch(exec, clip_factor_kernel<T>, 1, k_threads, 0, part.data(), tiles, max_norm, factor.data(), norm);
+  for_launches(gradients, [&](const Gradients<T>& some, std::int64_t) {
+    launch(exec, scale_kernel<T>, some.first_block[some.count], k_threads, 0, some, factor.data());
+  });
+}
+
+#define FLATLAND_INSTANTIATE(T)                                                                           \
+  template void sgd_step(const Exec&, const SgdRule&, LearningRate, std::span<const ParameterView<T>>);   \
+  template void adam_step(const Exec&, const AdamRule&, LearningRate, std::span<const ParameterView<T>>); \
+  template void rmsprop_step(const Exec&, const RmspropRule&, LearningRate,                               \
+                             std::span<const ParameterView<T>>);                                          \
+  template void clip_norm(const Exec&, double, std::span<const GradientView<T>>, T*)
 FLATLAND_INSTANTIATE(float);
 FLATLAND_INSTANTIATE(double);
 #undef FLATLAND_INSTANTIATE

@@ -49,6 +49,24 @@ struct AdamConstants {
 };
 
 template <class T>
+struct RmspropConstants {
+  T lr, weight_decay, momentum, eps;
+  T alpha, one_minus_alpha;
+  T keep_mean, take_mean;  // of the mean gradient, which stays 0 where the rule is not centered
+
+  RmspropConstants() = default;
+  FLATLAND_HD RmspropConstants(const RmspropRule& rule, double lr)
+      : lr(static_cast<T>(lr)),
+        weight_decay(static_cast<T>(rule.weight_decay)),
+        momentum(static_cast<T>(rule.momentum)),
+        eps(static_cast<T>(rule.eps)),
+        alpha(static_cast<T>(rule.alpha)),
+        one_minus_alpha(static_cast<T>(1 - rule.alpha)),
+        keep_mean(rule.centered ? alpha : T(0)),
+        take_mean(rule.centered ? one_minus_alpha : T(0)) {}
+};
+
+template <class T>
 FLATLAND_HD void sgd_update(const SgdConstants<T>& c, T& value, T grad) {
   value -= c.lr * (grad + c.weight_decay * value);
 }
@@ -58,12 +76,31 @@ FLATLAND_HD void sgd_update(const SgdConstants<T>& c, T& value, T grad, T& veloc
   velocity = c.keep * velocity + c.take * g;
   value -= c.lr * (c.direct * g + c.through * velocity);
 }
-template <class T>
-FLATLAND_HD void adam_update(const AdamConstants<T>& c, T& value, T grad, T& m, T& v) {
+// `largest` is v itself, or the largest one so far.
+template <bool amsgrad, class T>
+FLATLAND_HD void adam_update(const AdamConstants<T>& c, T& value, T grad, T& m, T& v, T& largest) {
   const T g = grad + c.weight_decay * value;
   m = c.beta1 * m + c.one_minus_beta1 * g;
   v = c.beta2 * v + c.one_minus_beta2 * (g * g);
-  value = c.shrink * value - c.step_size * (m / (kernels::sqrt(v) * c.denom_factor + c.eps));
+  largest = amsgrad && largest > v ? largest : v;
+  value = c.shrink * value - c.step_size * (m / (kernels::sqrt(largest) * c.denom_factor + c.eps));
+}
+// Without momentum m is the step itself, and starts from 0; without centering `mean` is 0.
+template <class T>
+FLATLAND_HD void rmsprop_update(const RmspropConstants<T>& c, T& value, T grad, T& m, T& v, T& mean) {
+  const T g = grad + c.weight_decay * value;
+  v = c.alpha * v + c.one_minus_alpha * (g * g);
+  mean = c.keep_mean * mean + c.take_mean * g;
+  const T variance = v - mean * mean;
+  m = c.momentum * m + g / (kernels::sqrt(variance < T(0) ? T(0) : variance) + c.eps);
+  value -= c.lr * m;
+}
+
+// What clipped gradients are multiplied by.
+template <class T>
+FLATLAND_HD T clip_factor(double norm, double max_norm) {
+  const double factor = max_norm / (norm + 1e-6);
+  return factor < 1 ? static_cast<T>(factor) : T(1);
 }
 
 }  // namespace flatland::kernels

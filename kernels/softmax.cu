@@ -1,3 +1,4 @@
+#include <flatland/kernels/elementwise.h>
 #include <flatland/kernels/softmax_cuda.h>
 #include <flatland/kernels/cuda.cuh>
 
@@ -118,10 +119,21 @@ void softmax_cross_entropy(const Exec& exec, MatView<const T> x, const std::int6
   launch(exec, mean_kernel<T>, 1, 1024, 0, x.rows, loss.data(), value);
 }
 
+template <class T>
+void softmax_cross_entropy_rows(const Exec& exec, MatView<const T> x, const std::int64_t* label,
+                                MatView<T> dx, std::span<T> loss) {
+  const ScratchArray<double> exact(exec, x.rows);
+  launch(exec, cross_entropy_kernel<T>, blocks_for(x.rows, k_rows), k_threads, 0, x, label, T(1),
+         exact.data(), dx);
+  kernels::convert(exec, std::span<const double>(exact.span()), loss);
+}
+
 #define FLATLAND_INSTANTIATE(T)                                                                             \
   template void softmax(const Exec&, SoftmaxForm, MatView<const T>, MatView<T>);                            \
   template void softmax_backward(const Exec&, SoftmaxForm, MatView<const T>, MatView<const T>, MatView<T>); \
-  template void softmax_cross_entropy(const Exec&, MatView<const T>, const std::int64_t*, MatView<T>, T*)
+  template void softmax_cross_entropy(const Exec&, MatView<const T>, const std::int64_t*, MatView<T>, T*);  \
+  template void softmax_cross_entropy_rows(const Exec&, MatView<const T>, const std::int64_t*, MatView<T>,  \
+                                           std::span<T>)
 FLATLAND_INSTANTIATE(float);
 FLATLAND_INSTANTIATE(double);
 #undef FLATLAND_INSTANTIATE

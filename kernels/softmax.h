@@ -33,5 +33,9 @@ template <class T>
 T softmax_cross_entropy(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx) {
   return on_host<T>(exec, [&](T* value) { softmax_cross_entropy<T>(exec, x, label, dx, value); });
 }
+// loss[i] = -log softmax(x[i,:])[label[i]], and dx = softmax(x) - onehot: not summed, not divided.   loss (N)
+template <class T>
+void softmax_cross_entropy_rows(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx,
+                                std::span<T> loss);
 
 }  // namespace flatland::kernels

@@ -14,5 +14,8 @@ void softmax_backward(const Exec& exec, SoftmaxForm form, MatView<const T> y, Ma
 template <class T>
 void softmax_cross_entropy(const Exec& exec, MatView<const T> x, const std::int64_t* label, MatView<T> dx,
                            T* value);
+template <class T>
+void softmax_cross_entropy_rows(const Exec& exec, MatView<const T> x, const std::int64_t* label,
+                                MatView<T> dx, std::span<T> loss);
 
 }  // namespace flatland::kernels::cuda

@@ -115,7 +115,11 @@ TEST_CASE("elementwise ops and their gradients on every device") {
       {"square", [](const Inputs& in) { return square(in[0]); }},
       {"clamp", [](const Inputs& in) { return clamp(in[0], -1, 1); }},
       {"softplus", [](const Inputs& in) { return softplus(in[0]); }},
-      {"tanh", [](const Inputs& in) { return flatland::tanh(in[0]); }}};
+      {"tanh", [](const Inputs& in) { return flatland::tanh(in[0]); }},
+      {"sigmoid", [](const Inputs& in) { return sigmoid(in[0]); }},
+      {"relu", [](const Inputs& in) { return relu(in[0]); }},
+      {"leaky_relu", [](const Inputs& in) { return leaky_relu(in[0], 0.2); }},
+      {"elu", [](const Inputs& in) { return elu(in[0], 1.3); }}};
   for (const auto& [what, f] : of_one) check(what, f, {any});
   const std::vector<std::pair<std::string, Function>> of_positive{
       {"2 / a", [](const Inputs& in) { return 2.0 / in[0]; }},
@@ -151,6 +155,20 @@ TEST_CASE("reductions, shapes and losses and their gradients on every device") {
   check("softmax", [](const Inputs& in) { return softmax(in[0]); }, {x});
   check("log_softmax", [](const Inputs& in) { return log_softmax(in[0]); }, {x});
   check("mse_loss", [](const Inputs& in) { return mse_loss(in[0], in[1]); }, {x, y});
+  check("l1_loss", [](const Inputs& in) { return l1_loss(in[0], in[1]); }, {x, y});
+  check("smooth_l1_loss", [](const Inputs& in) { return SmoothL1Loss{.beta = 0.5}(in[0], in[1]); }, {x, y});
+  check("bce_with_logits_loss",
+        [](const Inputs& in) { return bce_with_logits_loss(in[0], sigmoid(in[1]).detach()); }, {x, y});
+  check("bce_loss", [](const Inputs& in) { return bce_loss(sigmoid(in[0]), sigmoid(in[1]).detach()); },
+        {x, y});
+  check("gaussian_nll_loss",
+        [](const Inputs& in) { return gaussian_nll_loss(in[0], in[1], softplus(in[0] * in[1])); }, {x, y});
+  check("triplet_margin_loss",
+        [](const Inputs& in) { return triplet_margin_loss(in[0], in[1], in[0] * in[1]); }, {x, y});
+  check("cross_entropy of each",
+        [](const Inputs& in) { return CrossEntropy{.reduction = Reduction::none}(in[0], in[1]); },
+        {x, labels});
+  check("embedding", [](const Inputs& in) { return embedding(in[1], in[0], 3, 0.5); }, {x, index});
   check("cross_entropy", [](const Inputs& in) { return cross_entropy(in[0], in[1]); }, {x, labels});
   check("several losses",
         [](const Inputs& in) { return 0.5 * cross_entropy(in[0], in[2]) + mse_loss(in[0], in[1]); },
@@ -233,4 +251,6 @@ TEST_CASE("a small network trains as on the CPU on every device") {
   check_training(Adam{});
   check_training(Adam{.weight_decay = 0.01});
   check_training(SGD{.momentum = 0.9});
+  check_training(AdamW{});
+  check_training(RMSprop{.momentum = 0.5});
 }

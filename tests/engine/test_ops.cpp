@@ -139,6 +139,15 @@ TEST_CASE("softmax and cross-entropy") {
   CHECK(mse_loss(a, a + 2.0).item() == doctest::Approx(4));
 }
 
+TEST_CASE("activations by name") {
+  const Tensor a = Tensor::of({{-2, 3}}, Dtype::float64);
+  CHECK(list(leaky_relu(a)) == std::vector<double>{-0.02, 3});
+  CHECK(list(leaky_relu(a, 0.5)) == std::vector<double>{-1, 3});
+  CHECK(elu(a).at(0) == doctest::Approx(std::expm1(-2)));
+  CHECK(elu(a, 2).at(0) == doctest::Approx(2 * std::expm1(-2)));
+  CHECK(sigmoid(a).at(1) == doctest::Approx(1 / (1 + std::exp(-3))));
+}
+
 TEST_CASE("relations have their forms") {
   const Tensor x = Tensor::of({{0, 0}, {3, 4}, {0, 1}}, Dtype::float64);
   const Tensor d = pdist(x);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <flatland/engine/optim.h>
+#include <flatland/engine/schedule.h>
 
 #include <cmath>
 #include <memory>
@@ -76,6 +77,15 @@ TEST_CASE("optimizers follow PyTorch's trajectories") {
     follows_torch("adam", Adam{}, 0.01, dtype, tolerance);
     follows_torch("adam_weight_decay", Adam{.weight_decay = 0.05}, 0.01, dtype, tolerance);
     follows_torch("adam_betas", Adam{.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6}, 0.02, dtype, tolerance);
+    follows_torch("adam_amsgrad", Adam{.amsgrad = true}, 0.01, dtype, tolerance);
+    follows_torch("sgd_all", SGD{.momentum = 0.9, .weight_decay = 0.05, .nesterov = true}, 0.05, dtype,
+                  tolerance);
+    follows_torch("adamw", AdamW{}, 0.01, dtype, tolerance);
+    follows_torch("adamw_decay", AdamW{.weight_decay = 0.2}, 0.01, dtype, tolerance);
+    follows_torch("rmsprop", RMSprop{}, 0.01, dtype, tolerance);
+    follows_torch("rmsprop_momentum", RMSprop{.momentum = 0.9}, 0.005, dtype, tolerance);
+    follows_torch("rmsprop_centered", RMSprop{.centered = true}, 0.005, dtype, tolerance);
+    follows_torch("rmsprop_weight_decay", RMSprop{.weight_decay = 0.05}, 0.01, dtype, tolerance);
   }
 }
 
@@ -113,11 +123,97 @@ TEST_CASE("the learning rate can change") {
   CHECK(optimizer->learning_rate() == 0.25);
 }
 
+TEST_CASE("parameter groups go their own ways") {
+  const auto fresh = [] { return Tensor::of({{1, -2}}, Dtype::float64).requires_grad(true); };
+  Tensor a = fresh(), b = fresh(), alone = fresh(), decayed = fresh();
+  const auto both = make_optimizer(
+      AdamW{.weight_decay = 0},
+      std::vector<ParameterGroup>{{.parameters = {a}},
+                                  {.parameters = {b}, .learning_rate = 0.02, .weight_decay = 0.3}},
+      0.1);
+  const auto one = make_optimizer(AdamW{.weight_decay = 0}, {alone}, 0.1);
+  const auto two = make_optimizer(AdamW{.weight_decay = 0.3}, {decayed}, 0.02);
+  CHECK(both->learning_rate(0) == 0.1);
+  CHECK(both->learning_rate(1) == doctest::Approx(0.02));
+  for (int step = 0; step < 6; ++step) {
+    if (step == 3) {  // all groups in proportion
+      both->set_learning_rate(0.05);
+      one->set_learning_rate(0.05);
+      two->set_learning_rate(0.01);
+    }
+    for (const auto& optimizer : {both.get(), one.get(), two.get()}) optimizer->zero_grad();
+    for (const Tensor& p : {a, b, alone, decayed}) sum(exp(p)).backward();
+    for (const auto& optimizer : {both.get(), one.get(), two.get()}) optimizer->step();
+  }
+  CHECK(a.to_vector<double>() == alone.to_vector<double>());
+  for (std::int64_t i = 0; i < 2; ++i) CHECK(b.at(i) == doctest::Approx(decayed.at(i)).epsilon(1e-14));
+  CHECK(a.at(0) != b.at(0));
+  CHECK(contains(error_of([&] {
+                   make_optimizer(SGD{}, std::vector<ParameterGroup>{{.parameters = {a}, .learning_rate = 1}},
+                                  0);
+                 }),
+                 "beside the optimizer's, 0"));
+}
+
+TEST_CASE("gradients are bounded by norm and by value") {
+  Tensor a = Tensor::of({{1, 2}}, Dtype::float64).requires_grad(true);
+  Tensor b = Tensor::of({{2}}, Dtype::float64).requires_grad(true);
+  const Tensor without = Tensor::of({{5}}, Dtype::float64).requires_grad(true);
+  (0.5 * sum(square(a)) + 0.5 * sum(square(b))).backward();
+  CHECK(clip_grad_norm({a, without, b}, 6).item() == 3);
+  CHECK(a.grad().to_vector<double>() == std::vector<double>{1, 2});
+  CHECK(clip_grad_norm({a, without, b}, 1.5).item() == 3);
+  const double factor = 1.5 / (3 + 1e-6);  // PyTorch's
+  CHECK(a.grad().to_vector<double>() == std::vector<double>{factor, 2 * factor});
+  CHECK(b.grad().item() == 2 * factor);
+  clip_grad_value({a, without, b}, 0.75);
+  CHECK(a.grad().to_vector<double>() == std::vector<double>{factor, 0.75});
+  CHECK(contains(error_of([&] { clip_grad_norm({a}, 0); }), "max_norm is 0"));
+  CHECK(contains(error_of([&] { clip_grad_norm({}, 1); }), "there are no parameters"));
+  CHECK(contains(error_of([&] { clip_grad_value({a}, -1); }), "the limit is -1"));
+}
+
+// What torch.optim.lr_scheduler gives.
+TEST_CASE("learning rates follow their schedules") {
+  Tensor a = Tensor::of({{1}}).requires_grad(true), b = Tensor::of({{1}}).requires_grad(true);
+  const auto rates = [&](const Schedule& schedule, int epochs) {
+    const auto optimizer = make_optimizer(
+        SGD{}, std::vector<ParameterGroup>{{.parameters = {a}}, {.parameters = {b}, .learning_rate = 2}},
+        0.5);
+    LearningRateScheduler scheduler(*optimizer, schedule);
+    std::vector<double> all{optimizer->learning_rate()};
+    for (int e = 0; e < epochs; ++e) {
+      scheduler.step();
+      all.push_back(optimizer->learning_rate());
+      CHECK(optimizer->learning_rate(1) == doctest::Approx(4 * optimizer->learning_rate()));
+    }
+    CHECK(scheduler.epoch() == epochs);
+    return all;
+  };
+  const auto close = [](const std::vector<double>& got, const std::vector<double>& want) {
+    REQUIRE(got.size() == want.size());
+    for (std::size_t i = 0; i < got.size(); ++i) CHECK(got[i] == doctest::Approx(want[i]).epsilon(1e-14));
+  };
+  close(rates(StepLR{.step_size = 2, .gamma = 0.1}, 5), {0.5, 0.5, 0.05, 0.05, 0.005, 0.005});
+  close(rates(ExponentialLR{.gamma = 0.5}, 3), {0.5, 0.25, 0.125, 0.0625});
+  close(rates(CosineAnnealingLR{.t_max = 4, .eta_min = 0.1}, 5),
+        {0.5, 0.1 + 0.2 * (1 + std::sqrt(0.5)), 0.3, 0.1 + 0.2 * (1 - std::sqrt(0.5)), 0.1,
+         0.1 + 0.2 * (1 - std::sqrt(0.5))});
+  close(rates([](double initial, std::int64_t e) { return initial / static_cast<double>(1 + e); }, 2),
+        {0.5, 0.25, 0.5 / 3});
+  CHECK(contains(error_of([&] { rates(StepLR{.step_size = 0}, 1); }), "step_size is 0"));
+  CHECK(contains(error_of([&] { rates(CosineAnnealingLR{.t_max = 0}, 1); }), "t_max is 0"));
+  CHECK(contains(error_of([&] { rates({}, 1); }), "the schedule is empty"));
+}
+
 TEST_CASE("bad recipes and parameters are errors") {
   Tensor a = Tensor::of({{1}}).requires_grad(true);
   const Tensor d = Tensor::of({{1}}, Dtype::float64).requires_grad(true);
   CHECK(contains(error_of([&] { make_optimizer(SGD{}, {}, 1); }), "no parameters"));
-  CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a.detach()}, 1); }), "require a gradient"));
+  CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a.detach()}, 1); }), "requires a gradient"));
+  CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a * 2.0}, 1); }), "parameters are leaves"));
+  CHECK(contains(error_of([&] { make_optimizer(RMSprop{.alpha = 1}, {a}, 1); }), "alpha is 1"));
+  CHECK(contains(error_of([&] { make_optimizer(AdamW{.beta2 = 1}, {a}, 1); }), "AdamW: betas"));
   CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a, d}, 1); }), "must have one type"));
   CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a}, -1); }), "learning rate is -1"));
   CHECK(contains(error_of([&] { make_optimizer(SGD{.nesterov = true}, {a}, 1); }), "nesterov"));

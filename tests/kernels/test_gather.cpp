@@ -6,6 +6,9 @@
 #include <flatland/kernels/gather.h>
 #include <flatland/kernels/random.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 using namespace flatland;
@@ -204,6 +207,50 @@ TEST_CASE("indices out of range give zeros and add nothing on every device that 
       CHECK((gathered.guards_intact() && scattered.guards_intact()));
     }
   }
+}
+
+TEST_CASE_TEMPLATE("renormalize_rows shortens the rows that are looked up, once, on every device", T, float,
+                   double) {
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    for (const std::int64_t rows : {1, 7, 33, 100})
+      for (const std::int64_t cols : {1, 2, 31, 33, 100})
+        for (const std::int64_t n : {0, 1, 31, 33, 200}) {
+          Guarded<T> x = random_matrix<T>(rows, cols, 1), before = x;
+          std::vector<std::int64_t> index = random_index(n, rows);
+          const double max_norm = 0.5 * std::sqrt(static_cast<double>(cols));
+          {
+            const test::Mirror mx(exec, x.block);
+            const test::Mirror mi(exec, index);
+            kernels::renormalize_rows<T>(exec, max_norm, mi.span(), mx.view(x.view()));
+          }
+          bool right = x.guards_intact();
+          for (std::int64_t i = 0; i < rows; ++i) {
+            long double squares = 0;
+            for (std::int64_t j = 0; j < cols; ++j)
+              squares += static_cast<long double>(before(i, j)) * static_cast<long double>(before(i, j));
+            const double norm = static_cast<double>(std::sqrt(squares));
+            const bool used = std::find(index.begin(), index.end(), i) != index.end();
+            const double factor = used && norm > max_norm ? max_norm / (norm + 1e-7) : 1;
+            for (std::int64_t j = 0; j < cols; ++j) {
+              const double want = static_cast<double>(before(i, j)) * factor;
+              right =
+                  right && std::abs(static_cast<double>(x(i, j)) - want) <=
+                               8 * static_cast<double>(std::numeric_limits<T>::epsilon()) * std::abs(want);
+            }
+          }
+          INFO(rows, " x ", cols, ", ", n, " looked up");
+          CHECK(right);
+        }
+  }
+  Guarded<T> x(2, 2);
+  x.fill_normal(1);
+  CHECK(test::contains(test::message([&] {
+                         kernels::renormalize_rows<T>(Exec(), 1, std::vector<std::int64_t>{0, 2}, x.view());
+                       }),
+                       "renormalize_rows: index[1] is 2"));
+  CHECK(test::contains(test::message([&] { kernels::renormalize_rows<T>(Exec(), 0, {}, x.view()); }),
+                       "max_norm is 0"));
 }
 
 TEST_CASE("gather and scatter are each other's transpose") {

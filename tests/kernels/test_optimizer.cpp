@@ -18,6 +18,7 @@ using kernels::AdamRule;
 using kernels::Exec;
 using kernels::ParameterClock;
 using kernels::ParameterView;
+using kernels::RmspropRule;
 using kernels::SgdRule;
 using test::Mirror;
 
@@ -81,13 +82,18 @@ void step(const Exec& exec, const AdamRule& rule, const double* lr,
           const std::vector<ParameterView<T>>& parameters) {
   kernels::adam_step<T>(exec, rule, lr, parameters);
 }
+template <class T>
+void step(const Exec& exec, const RmspropRule& rule, const double* lr,
+          const std::vector<ParameterView<T>>& parameters) {
+  kernels::rmsprop_step<T>(exec, rule, lr, parameters);
+}
 
 // Follows a golden trajectory of 50 steps in T.
 template <class T, class Rule>
 void check_trajectory(const Exec& exec, const std::string& name, double rate, const Rule& rule) {
   const Network network;
   const std::vector<double> want = golden_values("traj_" + name), init = golden_values("init");
-  std::vector<T> p(init.begin(), init.end()), g(p.size()), m(p.size()), v(p.size());
+  std::vector<T> p(init.begin(), init.end()), g(p.size()), m(p.size()), v(p.size()), w(p.size());
   std::vector<ParameterClock> clock(4);
   std::vector<double> lr{rate};
   for (std::size_t k = 0; k <= 50; ++k) {
@@ -97,7 +103,7 @@ void check_trajectory(const Exec& exec, const std::string& name, double rate, co
     test::check_close(p, now, sizeof(T) == 4 ? 1e-4 : 1e-10, 1);
     const std::vector<double> grad = network.gradient({p.begin(), p.end()});
     for (std::size_t i = 0; i < g.size(); ++i) g[i] = static_cast<T>(grad[i]);
-    const Mirror dp(exec, p), dg(exec, g), dm(exec, m), dv(exec, v);
+    const Mirror dp(exec, p), dg(exec, g), dm(exec, m), dv(exec, v), dw(exec, w);
     const Mirror dclock(exec, clock);
     const Mirror dlr(exec, lr);
     // Four parameters of different sizes, as the network has them.
@@ -106,7 +112,7 @@ void check_trajectory(const Exec& exec, const std::string& name, double rate, co
     for (int i = 0; i < 4; ++i) {
       const std::size_t at = edges[i];
       parameters.push_back({dp.data() + at, dg.data() + at, dm.data() + at, dv.data() + at,
-                            static_cast<std::int64_t>(edges[i + 1] - at), dclock.data() + i});
+                            static_cast<std::int64_t>(edges[i + 1] - at), dclock.data() + i, dw.data() + at});
     }
     step(exec, rule, dlr.data(), parameters);
   }
@@ -137,6 +143,17 @@ TEST_CASE_TEMPLATE("Adam and AdamW follow PyTorch on every device", T, float, do
   check("adam_betas", 0.02, {.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6});
   check("adamw", 0.01, {.weight_decay = 0.01, .decoupled = true});
   check("adamw_decay", 0.01, {.weight_decay = 0.2, .decoupled = true});
+  check("adam_amsgrad", 0.01, {.amsgrad = true});
+}
+
+TEST_CASE_TEMPLATE("RMSprop follows PyTorch on every device", T, float, double) {
+  const auto check = [](const std::string& name, double lr, const RmspropRule& rule) {
+    for (const Device device : test::devices()) check_trajectory<T>(Exec(device), name, lr, rule);
+  };
+  check("rmsprop", 0.01, {});
+  check("rmsprop_momentum", 0.005, {.momentum = 0.9});
+  check("rmsprop_centered", 0.005, {.centered = true});
+  check("rmsprop_weight_decay", 0.01, {.weight_decay = 0.05});
 }
 
 namespace {
@@ -144,7 +161,7 @@ namespace {
 // Parameters of sizes about the tile edges, with one sentinel behind each.
 template <class T>
 struct Model {
-  std::vector<std::vector<T>> value, grad, m, v;
+  std::vector<std::vector<T>> value, grad, m, v, w;
   std::vector<ParameterClock> clock;
   explicit Model(std::vector<std::int64_t> sizes = {1, 15, 16, 17, 0, 1023, 1024, 1025, 8191, 8192, 8193,
                                                     20000}) {
@@ -152,8 +169,8 @@ struct Model {
     for (const std::int64_t n : sizes) {
       value.push_back(test::random_values<T>(n + 1, seed++, -1, 1));
       grad.push_back(test::random_values<T>(n + 1, seed++, -1, 1));
-      for (auto* buffer : {&m, &v}) buffer->push_back(std::vector<T>(static_cast<std::size_t>(n + 1)));
-      for (auto* buffer : {&value, &m, &v}) buffer->back().back() = T(7);
+      for (auto* buffer : {&m, &v, &w}) buffer->push_back(std::vector<T>(static_cast<std::size_t>(n + 1)));
+      for (auto* buffer : {&value, &m, &v, &w}) buffer->back().back() = T(7);
     }
     clock.resize(sizes.size());
   }
@@ -172,11 +189,11 @@ struct Model {
     for (std::size_t k = 0; k < value.size(); ++k)
       views.push_back({on_device(value[k]), on_device(grad[k]), state ? on_device(m[k]) : nullptr,
                        state ? on_device(v[k]) : nullptr, std::ssize(value[k]) - 1,
-                       state ? dclock.data() + k : nullptr});
+                       state ? dclock.data() + k : nullptr, state ? on_device(w[k]) : nullptr});
     for (int k = 0; k < 3; ++k) step(exec, rule, dlr.data(), views);
   }
   bool sentinels_intact() const {
-    for (const auto* buffers : {&value, &m, &v})
+    for (const auto* buffers : {&value, &m, &v, &w})
       for (const auto& buffer : *buffers)
         if (buffer.back() != T(7)) return false;
     return true;
@@ -214,6 +231,7 @@ void check_steps(const Rule& rule) {
       test::check_close(model.value[k], want.value[k], relative, 1);
       test::check_close(model.m[k], want.m[k], relative, 1);
       test::check_close(model.v[k], want.v[k], relative, 1);
+      test::check_close(model.w[k], want.w[k], relative, 1);
       const bool moved = model.value[k].size() > 1;
       CHECK((!moved || model.clock[k].steps == 3));
       CHECK(model.clock[k].arrived == 0);
@@ -228,6 +246,98 @@ TEST_CASE_TEMPLATE("an optimizer step updates every value once on every device",
   check_steps<T>(SgdRule{.momentum = 0.9, .weight_decay = 0.01});
   check_steps<T>(AdamRule{});
   check_steps<T>(AdamRule{.weight_decay = 0.1, .decoupled = true});
+  check_steps<T>(AdamRule{.amsgrad = true});
+  check_steps<T>(RmspropRule{.alpha = 0.9});
+  check_steps<T>(RmspropRule{.alpha = 0.9, .weight_decay = 0.1, .momentum = 0.8});
+  check_steps<T>(RmspropRule{.alpha = 0.5, .eps = 1, .momentum = 0.8, .centered = true});
+}
+
+TEST_CASE("AMSGrad keeps the largest second moment on every device") {
+  for (const Device device : test::devices()) {
+    Model<double> model({1});
+    model.grad[0][0] = 3;
+    model.run(Exec(device), AdamRule{.amsgrad = true}, 0.1);
+    const double largest = model.w[0][0], start = model.value[0][0];
+    CHECK(largest == model.v[0][0]);
+    model.grad[0][0] = 0;
+    model.run(Exec(device), AdamRule{.amsgrad = true}, 0.1);
+    CHECK(model.w[0][0] == largest);
+    CHECK(model.v[0][0] < largest);
+    CHECK(model.value[0][0] < start);
+  }
+}
+
+TEST_CASE("a factor of the learning rate, and rules that keep no state, on every device") {
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    std::vector<double> value{1, 2}, grad{0.5, -0.5}, v(2), lr{0.2};
+    {
+      const Mirror dvalue(exec, value), dgrad(exec, grad), dv(exec, v), dlr(exec, lr);
+      const ParameterView<double> one[] = {{dvalue.data(), dgrad.data(), nullptr, nullptr, 2}};
+      kernels::sgd_step<double>(exec, {}, {dlr.data(), 0.25}, one);
+      const ParameterView<double> two[] = {{dvalue.data(), dgrad.data(), nullptr, dv.data(), 2}};
+      kernels::rmsprop_step<double>(exec, {.alpha = 0.75, .eps = 0}, {dlr.data(), 0.5}, two);
+    }
+    CHECK(value[0] == doctest::Approx(1 - 0.05 * 0.5 - 0.1 / 0.5).epsilon(1e-15));
+    CHECK(value[1] == doctest::Approx(2 + 0.05 * 0.5 + 0.1 / 0.5).epsilon(1e-15));
+    CHECK(v[0] == 0.0625);
+  }
+}
+
+namespace {
+
+// Gradients of `sizes`, each with a sentinel behind it, clipped to max_norm; the norm behind them.
+template <class T>
+std::vector<std::vector<T>> clipped(const Exec& exec, const std::vector<std::int64_t>& sizes,
+                                    double max_norm) {
+  std::vector<std::vector<T>> gradients;
+  unsigned seed = 1;
+  for (const std::int64_t n : sizes) {
+    gradients.push_back(test::random_values<T>(n + 1, seed++, -1, 1));
+    gradients.back().back() = T(7);
+  }
+  gradients.push_back({T(-1)});
+  {
+    std::vector<std::unique_ptr<Mirror<T>>> mirrors;
+    std::vector<kernels::GradientView<T>> views;
+    for (std::vector<T>& g : gradients) {
+      mirrors.push_back(std::make_unique<Mirror<T>>(exec, g));
+      views.push_back({mirrors.back()->data(), std::ssize(g) - 1});
+    }
+    views.pop_back();
+    kernels::clip_norm<T>(exec, max_norm, views, mirrors.back()->data());
+  }
+  return gradients;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("gradients are clipped to a norm on every device", T, float, double) {
+  // Sums of up to 50,000 squares in another order, in double.
+  const double relative = std::max(4 * static_cast<double>(std::numeric_limits<T>::epsilon()), 1e-13);
+  std::vector<std::vector<std::int64_t>> models{
+      {}, {0}, {1}, {5, 0, 7}, {4095}, {4096}, {4097}, {1, 8191, 8192, 8193, 3}, {20000, 30000}};
+  models.emplace_back(300, 3);  // more than a launch takes
+  for (const Device device : test::devices()) {
+    for (const std::vector<std::int64_t>& sizes : models) {
+      const auto whole = clipped<T>(Exec(), sizes, 1e9), clip = clipped<T>(Exec(device), sizes, 0.5);
+      double sum = 0;
+      for (std::size_t k = 0; k < sizes.size(); ++k)
+        for (std::size_t i = 0; i + 1 < whole[k].size(); ++i)
+          sum += static_cast<double>(whole[k][i]) * static_cast<double>(whole[k][i]);
+      const double norm = std::sqrt(sum), factor = norm > 0.5 ? 0.5 / (norm + 1e-6) : 1;
+      CHECK(static_cast<double>(clip.back()[0]) == doctest::Approx(norm).epsilon(relative));
+      CHECK(static_cast<double>(whole.back()[0]) == doctest::Approx(norm).epsilon(relative));
+      for (std::size_t k = 0; k < sizes.size(); ++k) {
+        std::vector<double> want;
+        for (const T v : whole[k]) want.push_back(static_cast<double>(v) * factor);
+        want.back() = 7;
+        test::check_close(clip[k], want, relative);
+      }
+      CHECK(clip == clipped<T>(Exec(device), sizes, 0.5));
+    }
+  }
+  test::check_threads([](const Exec& exec) { return clipped<T>(exec, {20000, 5, 30000}, 0.5); });
 }
 
 TEST_CASE_TEMPLATE("an optimizer step gives the same bits for any number of threads", T, float, double) {
@@ -312,6 +422,16 @@ TEST_CASE("optimizer steps name what is wrong") {
   const auto sgd = [&](SgdRule rule, double lr = 0.1) {
     return test::message([&] { kernels::sgd_step<float>(Exec(), rule, &lr, bare); });
   };
+  const auto rmsprop = [&](RmspropRule rule) {
+    const double lr = 0.1;
+    return test::message([&] { kernels::rmsprop_step<float>(Exec(), rule, &lr, bare); });
+  };
+  CHECK(test::contains(
+      rmsprop({}), "rmsprop_step: parameter 0 lacks state that this rule keeps; give 1 zeros each for v"));
+  CHECK(test::contains(rmsprop({.alpha = 1}), "alpha is 1"));
+  CHECK(test::contains(rmsprop({.momentum = -1}), "momentum is -1"));
+  CHECK(test::contains(test::message([&] { kernels::clip_norm<float>(Exec(), 0, {}, &value); }),
+                       "max_norm is 0"));
   const auto adam = [&](AdamRule rule, std::span<const ParameterView<float>> parameters) {
     const double lr = 0.1;
     return test::message([&] { kernels::adam_step<float>(Exec(), rule, &lr, parameters); });

@@ -292,6 +292,15 @@ TEST_CASE_TEMPLATE("softmax_cross_entropy and its gradient on every device", T, 
           loss = kernels::softmax_cross_entropy<T>(exec, mx.view(x.view()), ml.span(), mdx.view(dx.view()));
           alone = kernels::softmax_cross_entropy<T>(exec, mx.view(x.view()), ml.span(), {});
         }
+        Guarded<T> rows_dx(n, m);
+        std::vector<T> rows(static_cast<std::size_t>(n));
+        {
+          const test::Mirror mx(exec, x.block), mdx(exec, rows_dx.block), mr(exec, rows);
+          const test::Mirror ml(exec, label);
+          kernels::softmax_cross_entropy_rows<T>(exec, mx.view(x.view()), ml.span(), mdx.view(rows_dx.view()),
+                                                 mr.span());
+        }
+        CHECK(rows_dx.guards_intact());
         CHECK(loss == alone);
         CHECK(dx.guards_intact());
         long double want = 0, worst = 0;
@@ -299,9 +308,14 @@ TEST_CASE_TEMPLATE("softmax_cross_entropy and its gradient on every device", T, 
           const std::vector<long double> row = log_softmax(x, i);
           const std::int64_t l = label[static_cast<std::size_t>(i)];
           want -= row[static_cast<std::size_t>(l)] / n;
-          for (std::int64_t j = 0; j < m; ++j)
-            worst = test::worse<long double>(
-                worst, std::abs(dx(i, j) * n - (std::exp(row[static_cast<std::size_t>(j)]) - (j == l))));
+          const long double own = -row[static_cast<std::size_t>(l)];
+          worst =
+              test::worse<long double>(worst, std::abs(rows[static_cast<std::size_t>(i)] - own) / (1 + own));
+          for (std::int64_t j = 0; j < m; ++j) {
+            const long double slope = std::exp(row[static_cast<std::size_t>(j)]) - (j == l);
+            worst = test::worse<long double>(worst, std::abs(dx(i, j) * n - slope));
+            worst = test::worse<long double>(worst, std::abs(rows_dx(i, j) - slope));
+          }
         }
         CAPTURE(n);
         CAPTURE(m);
