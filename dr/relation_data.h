@@ -60,7 +60,7 @@ class RelationData {
   RelationData marked_symmetric(bool value = true) const;
 
   // Conversions; Error naming both forms where the target cannot represent the source. All of them are
-  // differentiable between square, triangular and flat.
+  // differentiable between square, triangular and flat; the others refuse values with a history.
   RelationData to_square() const;
   RelationData to_triangular() const;  // takes the upper triangle
   RelationData to_neighbor() const;    // sparse of equal row lengths, or all others in ascending index
@@ -90,5 +90,12 @@ class RelationData {
 
 // values / their sum; all zeros stay. Not differentiable.
 Tensor divided_by_sum(const Tensor& values);
+
+namespace detail {
+
+// Error where the values have a history, which `who` does not carry on.
+void check_no_gradient(std::string_view who, const RelationData& data);
+
+}  // namespace detail
 
 }  // namespace flatland

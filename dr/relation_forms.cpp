@@ -118,12 +118,18 @@ bool on_gpu(const RelationData& data) {
 
 }  // namespace
 
+void detail::check_no_gradient(std::string_view who, const RelationData& data) {
+  FLATLAND_CHECK(!grad_enabled() || !data.values().requires_grad(), who, ": the ", data.form_name(),
+                 " relations carry a gradient, which would end here; detach their values if that is meant");
+}
+
 RelationData RelationData::to_square() const {
   if (get_if<SquareRelations>()) return *this;
   if (const auto* f = get_if<TriangularRelations>()) {
     return RelationData(SquareRelations{condensed_to_square(f->values, f->items)}).marked_symmetric();
   }
   if (get_if<FlatRelations>()) no_conversion(*this, "square");
+  detail::check_no_gradient("ToSquare", *this);
   if (on_gpu(*this)) return to(Device::cpu).to_square().to(Device::cuda);
   Tensor square = with_type(values(), [&](auto zero) {
     const auto* f = get_if<NeighborRelations>();
@@ -141,6 +147,7 @@ RelationData RelationData::to_triangular() const {
 RelationData RelationData::to_neighbor() const {
   if (get_if<NeighborRelations>()) return *this;
   if (get_if<FlatRelations>()) no_conversion(*this, "neighbor");
+  if (get_if<SparseRelations>() == nullptr) detail::check_no_gradient("ToNeighbor", *this);
   if (on_gpu(*this)) return to(Device::cpu).to_neighbor().to(Device::cuda);
   if (const auto* f = get_if<SparseRelations>()) {
     return RelationData(neighbors_from_rows(*f)).marked_symmetric(symmetric_);
@@ -153,6 +160,7 @@ RelationData RelationData::to_neighbor() const {
 RelationData RelationData::to_sparse() const {
   if (get_if<SparseRelations>()) return *this;
   if (get_if<FlatRelations>()) no_conversion(*this, "sparse");
+  detail::check_no_gradient("ToSparse", *this);
   if (on_gpu(*this)) return to(Device::cpu).to_sparse().to(Device::cuda);
   return RelationData(with_type(values(),
                                 [&](auto zero) {

@@ -79,6 +79,12 @@ Tensor joined(const Tensor& m, const Tensor& mt, bool subtract_product) {
   return subtract_product ? m + mt - m * mt : (m + mt) * 0.5;
 }
 
+// 1 in place of a total of 0, so that zeros stay zeros.
+Tensor or_one(const Tensor& total) {
+  const Tensor known = total.detach();
+  return total + equal(known, known * 0.0);
+}
+
 void warn_missed_rows(const RelationContext& context, const std::string& what, std::int64_t missed,
                       std::int64_t rows) {
   if (missed == 0) return;
@@ -91,6 +97,7 @@ void warn_missed_rows(const RelationContext& context, const std::string& what, s
 RelationData PerplexityBasedRescale::operator()(const RelationData& data,
                                                 const RelationContext& context) const {
   check_not_flat("PerplexityBasedRescale", data);
+  detail::check_no_gradient("PerplexityBasedRescale", data);
   FLATLAND_CHECK(std::isfinite(perplexity) && perplexity > 1, "PerplexityBasedRescale: perplexity is ",
                  perplexity, "; it is a number of neighbours, larger than 1");
   FLATLAND_CHECK(max_steps > 0, "PerplexityBasedRescale: max_steps is ", max_steps, "; it must be 1 or more");
@@ -121,6 +128,7 @@ RelationData PerplexityBasedRescale::operator()(const RelationData& data,
 RelationData ConnectivityBasedRescale::operator()(const RelationData& data,
                                                   const RelationContext& context) const {
   check_not_flat("ConnectivityBasedRescale", data);
+  detail::check_no_gradient("ConnectivityBasedRescale", data);
   FLATLAND_CHECK(std::isfinite(n_neighbors) && n_neighbors > 1, "ConnectivityBasedRescale: n_neighbors is ",
                  n_neighbors, "; it must be larger than 1");
   FLATLAND_CHECK(max_steps > 0, "ConnectivityBasedRescale: max_steps is ", max_steps,
@@ -150,6 +158,7 @@ RelationData Symmetrize::operator()(const RelationData& data) const {
   if (const auto* f = data.get_if<SquareRelations>()) {
     return data.with_values(joined(f->values, transpose(f->values), subtract_product)).marked_symmetric();
   }
+  detail::check_no_gradient("Symmetrize", data);
   const auto kind = subtract_product ? kernels::SymmetrizeKind::fuzzy_union : kernels::SymmetrizeKind::mean;
   return RelationData(with_type(data.values(),
                                 [&](auto zero) {
@@ -165,7 +174,7 @@ RelationData Normalize::operator()(const RelationData& data) const {
   if (values.numel() == 0) return data;
   const double times = data.get_if<TriangularRelations>() ? 2 : 1;
   const Tensor total = sum(values);
-  if (total.requires_grad()) return data.with_values(values / (times == 1 ? total : total * times));
+  if (total.requires_grad()) return data.with_values(values / or_one(times == 1 ? total : total * times));
   return total.item() == 0 ? data : data.with_values(values / (total.item() * times));
 }
 
@@ -174,8 +183,9 @@ RelationData NormalizeRows::operator()(const RelationData& data) const {
   if (data.get_if<TriangularRelations>()) return (*this)(data.to_square());
   if (data.get_if<SquareRelations>() && data.values().requires_grad()) {
     const Tensor totals = reshape(sum(data.values(), 1), {data.items(), 1});
-    return data.with_values(data.values() / totals).marked_symmetric(false);
+    return data.with_values(data.values() / or_one(totals)).marked_symmetric(false);
   }
+  detail::check_no_gradient("NormalizeRows", data);
   const Tensor offset = row_offsets(data);
   Tensor scaled = data.values().clone();
   with_type(scaled, [&](auto zero) {

@@ -9,6 +9,7 @@
 #include "tests/support/tensors.h"
 
 #include <cmath>
+#include <tuple>
 
 using namespace flatland;
 using namespace flatland::test;
@@ -338,21 +339,48 @@ TEST_CASE("triplets of sampled edges have PyTorch's loss and gradients, but for 
   Tensor labels = Tensor::zeros({64}, Dtype::float64);
   Batch batch = batch_of_edges(data, source, target, labels, 1);
   batch.replace("main", x);
-  const LossInput input{model, batch, no_relations, no_batch_relations, no_context};
-  const Tensor loss = TripletLoss{}(input);
-  loss.backward();
-  CHECK(loss.item() == doctest::Approx(1.0859072653819126).epsilon(1e-6));
-  // Triplets 0 and 1 have coincident points, whose gradient is 0 here.
-  const Tensor grad = x.grad();
-  for (const auto& [name, begin] : {std::pair{"anchor", 0}, {"positive", 32}, {"negative", 64}})
-    check_close(slice_rows(grad, begin + 2, begin + 32),
-                slice_rows(golden(std::string("triplet/grad_") + name + "_1.0"), 2, 32), 1e-4, 1e-2);
-  for (const double g : grad.to_vector<double>()) CHECK(std::isfinite(g));
+  for (const auto& [margin, tag, want] :
+       {std::tuple{1.0, "_1.0", 1.0859072653819126}, {0.2, "_0.2", 0.4956481937362416}}) {
+    x.zero_grad();
+    const LossInput input{model, batch, no_relations, no_batch_relations, no_context};
+    const Tensor loss = TripletLoss{.margin = margin}(input);
+    loss.backward();
+    CHECK(loss.item() == doctest::Approx(want).epsilon(1e-6));
+    // Triplets 0 and 1 have coincident points, whose gradient is 0 here.
+    const Tensor grad = x.grad();
+    for (const auto& [name, begin] : {std::pair{"anchor", 0}, {"positive", 32}, {"negative", 64}})
+      check_close(slice_rows(grad, begin + 2, begin + 32),
+                  slice_rows(golden(std::string("triplet/grad_") + name + tag), 2, 32), 1e-4, 1e-2);
+    for (const double g : grad.to_vector<double>()) CHECK(std::isfinite(g));
+  }
   const Batch plain(data, Tensor::arange(4));
   CHECK(contains(error_of([&] {
                    TripletLoss{}(LossInput{model, plain, no_relations, no_batch_relations, no_context});
                  }),
                  "neg_sampling_rate = 1"));
+}
+
+// Golden values: tests/golden/modified_cauchy, edges of which one joins points that coincide.
+TEST_CASE("distances of edges, Cauchy's similarity and cross-entropy have the golden values and gradients") {
+  struct Shape {
+    const char* tag;
+    double a, b, loss;
+  };
+  const Tensor labels = golden("modified_cauchy/rel");
+  for (const Shape& s : {Shape{"0.1_1.0", 1.5769434601962196, 0.8950608779914887, 0.9607595287460796},
+                         {"0.01_1.0", 1.8956058659900246, 0.8006378439765344, 0.9394297998259165},
+                         {"0.5_1.0", 0.583030020479462, 1.3341669929263487, 1.1317806835444846},
+                         {"0.25_2.0", 0.41627349693884963, 0.9218551322340262, 1.1357967074703135}}) {
+    CAPTURE(s.tag);
+    Tensor pairs = golden("modified_cauchy/ft");
+    pairs.requires_grad(true);
+    const RelationData q = DistsFromTo{.transforms = {ModifiedCauchy{.a = s.a, .b = s.b}}}(pairs, no_context);
+    check_close(q.values(), golden(std::string("modified_cauchy/chain_q_") + s.tag), 1e-12);
+    const Tensor loss = cross_entropy_loss(labels, q.values());
+    CHECK(loss.item() == doctest::Approx(s.loss).epsilon(1e-12));
+    loss.backward();
+    check_close(pairs.grad(), golden(std::string("modified_cauchy/chain_grad_") + s.tag), 1e-10, 1e-3);
+  }
 }
 
 TEST_CASE("reconstruction compares what comes back with what went in") {

@@ -14,17 +14,31 @@
 using namespace flatland;
 using namespace flatland::test;
 
+namespace {
+
+// Gaussians of the reference's widths: log p falls by beta for each squared distance.
+void check_betas(const Tensor& dist, const Tensor& p) {
+  const Tensor beta = golden("replay_hybrid/beta_first200");
+  for (std::int64_t i = 0; i < 200; ++i) {
+    const double near = dist.at(i, 0) * dist.at(i, 0), far = dist.at(i, 89) * dist.at(i, 89);
+    CHECK(std::log(p.at(i, 0) / p.at(i, 89)) / (far - near) == doctest::Approx(beta.at(i)).epsilon(1e-4));
+  }
+}
+
+}  // namespace
+
 TEST_CASE("the hybrid run follows the reference's losses step by step") {
   const std::optional<Dataset> mnist = replayed_mnist();
   if (!mnist) return;
   const Dataset& data = *mnist;
-  const Relation affinities =
-      NeighborBasedPDist{.transforms = {PerplexityBasedRescale{.perplexity = 30}, Symmetrize{}, Normalize{}}};
-  const RelationDataMap global = {{"rel", affinities(data["main"])}};
+  const RelationContext context;
+  const RelationData near = NeighborBasedPDist{.n_neighbors = 90}(data["main"], context);
+  const RelationData weights = PerplexityBasedRescale{.perplexity = 30}(near, context);
+  check_betas(near.values(), weights.values());
+  const RelationDataMap global = {{"rel", Normalize{}(Symmetrize{}(weights))}};
   CHECK(global[0].second.values().numel() == 629970);
   const RelationMap batch_relations =
       DifferentiablePDist{.transforms = {StudentT{.alpha = 1}, Normalize{}, ToSquare{}}};
-  const RelationContext context;
 
   HybridEmbedder model({.in_dim = 784, .n_classes = 10, .hidden_dims = {100, 50}});
   load_first_weights(model, "replay_hybrid");  // by PyTorch 1.13 in float64, as all golden values here

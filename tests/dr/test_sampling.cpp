@@ -22,7 +22,7 @@ namespace {
 // Trains one phase for its epochs and gives each of its batches to `look`.
 template <class Look>
 void look_at_batches(const Dataset& data, TrainingPhase phase, Look look, RelationMap relations = {},
-                     std::uint64_t seed = 42) {
+                     Device device = Device::cpu) {
   const auto loss = [look](const LossInput& input) {
     look(input.batch);
     return mean(square(input.embed()));
@@ -30,7 +30,7 @@ void look_at_batches(const Dataset& data, TrainingPhase phase, Look look, Relati
   ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = data["main"].size(1)}),
                    .global_relations = std::move(relations),
                    .losses = Loss(loss),
-                   .seed = seed});
+                   .device = device});
   dr.add_training_phase(std::move(phase));
   dr.train(data);
 }
@@ -111,6 +111,30 @@ TEST_CASE("weighted sampling draws items by their weights, with replacement") {
   for (std::int64_t i = 0; i < n; ++i) {
     const double p = static_cast<double>(weights[static_cast<std::size_t>(i)]) / 40;
     CHECK(std::abs(drawn[i] / total - p) <= 5 * std::sqrt(p / total));
+  }
+}
+
+TEST_CASE("the same items and edges are drawn on every device") {
+  const Dataset data{{"main", clouds(60, 4, 3, 1)}, {"weights", random_tensor({60}, 2)}};
+  for (const Sampling sampling : {Sampling::standard, Sampling::weighted, Sampling::negative_edge}) {
+    const auto drawn = [&](Device device) {
+      std::vector<std::int64_t> all;
+      const auto add = [&](const Tensor& t) {
+        CHECK(t.device() == device);
+        const auto values = t.to_vector<std::int64_t>();
+        all.insert(all.end(), values.begin(), values.end());
+      };
+      const auto look = [&](const Batch& batch) {
+        add(batch.index());
+        if (const BatchEdges* edges = batch.edges()) add(edges->ends), add(edges->labels);
+      };
+      look_at_batches(data, {.epochs = 3, .batch_size = 16, .sampling = sampling, .neg_sampling_rate = 3},
+                      look, neighbor_graph(5), device);
+      return all;
+    };
+    const auto want = drawn(Device::cpu);
+    CHECK(want.size() >= 180);
+    for (const Device device : devices()) CHECK(drawn(device) == want);
   }
 }
 

@@ -107,6 +107,14 @@ TEST_CASE("zeros stay finite on every device") {
     for (const RelationData& r : {Normalize{}(zeros), NormalizeRows{}(zeros), Symmetrize{}(zeros)}) {
       CHECK(max_value(abs(r.values())) == 0);
     }
+    for (const Transform& normalize : {Transform(Normalize{}), Transform(NormalizeRows{})}) {
+      Tensor x = zeros.values().clone();
+      x.requires_grad(true);
+      const RelationData r = normalize(SquareRelations{x});
+      CHECK(max_value(abs(r.values())) == 0);
+      sum(r.values()).backward();
+      CHECK(std::isfinite(max_value(abs(x.grad()))));
+    }
     const Tensor index = Tensor::arange(2).to(device);
     CHECK(max_value(abs(zeros.sub(index, true))) == 0);
     CHECK(Normalize{}(RelationData(TriangularRelations{Tensor::zeros({0}), 1}).to(device)).values().numel() ==

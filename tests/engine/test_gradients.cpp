@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "tests/support/errors.h"
+#include "tests/support/gradients.h"
 #include "tests/support/random_tensor.h"
 #include "tests/support/sparse_block.h"
 
 using namespace flatland;
+using test::check_gradients;
 using test::random_tensor;
 using test::sparse_block;
 
@@ -22,14 +24,6 @@ namespace {
 
 using Inputs = std::vector<Tensor>;
 using Function = std::function<Tensor(const Inputs&)>;
-
-constexpr double k_tolerance = 1e-8;  // central differences of fourth order are good to about 1e-10 here
-
-void check_gradients(const std::string& name, const Function& f, const Inputs& inputs) {
-  const GradcheckResult result = gradcheck(f, inputs, {.tolerance = k_tolerance});
-  INFO(name << ": " << result.worst << " at " << result.message);
-  CHECK(result.ok);
-}
 
 // Symmetric, zero diagonal, sum 1; some entries zero.
 Tensor affinities(std::int64_t n) {

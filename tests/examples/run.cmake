@@ -1,8 +1,12 @@
 # An example program as a user meets it: help, a bad argument, missing data, and short runs that leave a report.
-#   cmake -D program=<path> -D work=<folder> -D plot=ON|OFF [-D needs=<part of FLATLAND_DATA_DIR>] -P run.cmake
+# Parameters have the same bits for all numbers of threads.
+#   cmake -D program=<path> -D work=<folder> -D plot=ON|OFF -D threads=1,2,3 [-D needs=<part of FLATLAND_DATA_DIR>]
+#     -P run.cmake
 cmake_minimum_required(VERSION 3.25)
 if(NOT EXISTS "${program}")
   message(FATAL_ERROR "there is no program '${program}'; is it built?")
+elseif(NOT "${threads}" MATCHES "^1,[0-9,]+$")
+  message(FATAL_ERROR "threads is '${threads}'; give 1 and others to compare with, such as 1,2")
 endif()
 get_filename_component(name ${program} NAME_WE)
 file(REMOVE_RECURSE ${work})
@@ -55,7 +59,8 @@ if(needs)
   set(data_option --data ${data})
 endif()
 
-foreach(threads 1 3)
+string(REPLACE "," ";" thread_numbers "${threads}")
+foreach(threads IN LISTS thread_numbers)
   run(--quick ${data_option} --seed 7 --threads ${threads} --out ${work}/threads_${threads})
   if(NOT status EQUAL 0)
     message(FATAL_ERROR "${name} --quick ends with ${status}")
@@ -126,6 +131,8 @@ foreach(threads 1 3)
     endif()
   endforeach()
 endforeach()
-if(NOT sum_1 MATCHES "^[0-9a-f]+$" OR NOT sum_1 STREQUAL sum_3)
-  message(SEND_ERROR "${name}: parameters differ between 1 and 3 threads: ${sum_1} and ${sum_3}")
-endif()
+foreach(threads IN LISTS thread_numbers)
+  if(NOT sum_1 MATCHES "^[0-9a-f]+$" OR NOT sum_1 STREQUAL sum_${threads})
+    message(SEND_ERROR "${name}: parameters differ between 1 and ${threads} threads: ${sum_1} and ${sum_${threads}}")
+  endif()
+endforeach()

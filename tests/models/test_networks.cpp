@@ -1,12 +1,18 @@
 #include <doctest/doctest.h>
 #include <flatland/models/classifier.h>
+#include <flatland/models/coordinate_table.h>
 #include <flatland/models/fully_connected_embedder.h>
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "tests/support/devices.h"
 #include "tests/support/errors.h"
 #include "tests/support/parameter_names.h"
+#include "tests/support/random_tensor.h"
 
 using namespace flatland;
 using test::contains;
@@ -70,6 +76,50 @@ TEST_CASE("models move into handles") {
   const ModelHandle handle = FullyConnectedEmbedder({.in_dim = 4});
   CHECK(handle->embed(Tensor::ones({1, 4})).shape() == Shape{1, 2});
   CHECK(handle->parameters().size() == 6);
+}
+
+TEST_CASE("roles of networks and their gradients are those of the CPU on every device") {
+  struct Case {
+    std::string name;
+    std::function<ModelHandle()> model;
+    Tensor (Model::*role)(const Tensor&) const;
+    Tensor input;
+  };
+  const Tensor x = test::random_tensor({21, 7}, -1, 1, 0, Dtype::float32);
+  const Tensor items = Tensor::from(std::vector<std::int64_t>{4, 0, 4, 2, 4});
+  const auto embedder = [] { return ModelHandle(FullyConnectedEmbedder({.in_dim = 7})); };
+  const auto classifier = [] { return ModelHandle(Classifier({.in_dim = 7, .n_classes = 3})); };
+  const auto hybrid = [] { return ModelHandle(HybridEmbedder({.in_dim = 7, .n_classes = 3})); };
+  const auto table = [] { return ModelHandle(CoordinateTable({.items = 5})); };
+  const auto run = [](const Case& c, Device device) {
+    const ModelHandle model = c.model();
+    model->initialize(3);
+    model->to(device);
+    const Tensor y = ((*model).*c.role)(c.input.to(device));
+    CHECK(y.device() == device);
+    sum(y * y).backward();
+    std::vector<double> all = y.to_vector<double>();
+    for (const NamedTensor& p : model->parameters()) {
+      if (!p.tensor.grad().defined()) continue;
+      const auto grad = p.tensor.grad().to_vector<double>();
+      all.insert(all.end(), grad.begin(), grad.end());
+    }
+    return all;
+  };
+  for (const Case& c : {Case{"embedder", embedder, &Model::embed, x},
+                        {"classifier", classifier, &Model::classify, x},
+                        {"hybrid", hybrid, &Model::embed, x},
+                        {"hybrid's classes", hybrid, &Model::classify, x},
+                        {"coordinates of items that repeat", table, &Model::embed, items}}) {
+    const std::vector<double> want = run(c, Device::cpu);
+    for (const Device device : test::devices()) {
+      INFO(c.name, " on ", std::string(name(device)));
+      const std::vector<double> got = run(c, device);
+      REQUIRE(got.size() == want.size());
+      for (std::size_t i = 0; i < want.size(); ++i)
+        CHECK(std::abs(got[i] - want[i]) <= 1e-5 * std::max(1.0, std::abs(want[i])));
+    }
+  }
 }
 
 TEST_CASE("bad sizes are errors") {
