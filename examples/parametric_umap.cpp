@@ -22,7 +22,7 @@ void parametric_umap(const Options& options) {
   Report report = report_of(k_program, options);
   const MnistSplit mnist = read_mnist_split(report, options, options.quick ? 1000 : 5000);
 
-  // The settings of ParaDime's documentation.
+  // The settings of ParaDime's documentation, and a learning rate that falls.
   ParametricUMAP umap({.in_dim = 784,
                        .n_neighbors = 30,
                        .min_dist = 0.1,
@@ -35,6 +35,7 @@ void parametric_umap(const Options& options) {
                        .init_batch_size = 500,
                        .learning_rate = 0.01,
                        .init_learning_rate = 0.01,
+                       .schedule = {.kind = LearningRateSchedule::Kind::cosine},
                        .device = options.device,
                        .threads = options.threads,
                        .seed = options.seed,

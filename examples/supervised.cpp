@@ -38,7 +38,7 @@ void supervised(const Options& options) {
   const CovertypeSample covertype =
       options.quick ? read_covertype(report, options, 700, 500) : read_covertype(report, options, 7000, 5000);
 
-  // The settings of ParaDime's documentation.
+  // The settings of ParaDime's documentation, and a learning rate that falls.
   ParametricDR routine(
       {.model = FullyConnectedEmbedder({.in_dim = covertype.train["main"].size(1)}),
        .global_relations = {{"tsne", NeighborBasedPDist{.transforms = {PerplexityBasedRescale{
@@ -65,7 +65,8 @@ void supervised(const Options& options) {
                               .neg_sampling_rate = 1,
                               .loss_keys = {"embedding", "triplet"},
                               .loss_weights = {700, 1},
-                              .learning_rate = 0.02});
+                              .learning_rate = 0.02,
+                              .schedule = {.kind = LearningRateSchedule::Kind::cosine}});
   routine.train(covertype.train);
   report.parameters(routine.model());
 
