@@ -2,8 +2,10 @@
 #include <flatland/dr/draw.h>
 #include <flatland/dr/parametric_dr.h>
 #include <flatland/engine/ops.h>
+#include <flatland/models/classifier.h>
 #include <flatland/models/fully_connected_embedder.h>
 
+#include "tests/support/devices.h"
 #include "tests/support/tensors.h"
 
 #include <cmath>
@@ -111,4 +113,27 @@ TEST_CASE("sizes beyond all bounds are named when the phase is added") {
       error({.sampling = Sampling::negative_edge, .neg_sampling_rate = std::numeric_limits<int>::max()}),
       "neg_sampling_rate is 2147483647; it must be 0 to 100000"));
   CHECK(error({.batch_size = huge, .sampling = Sampling::weighted}) == "");
+}
+
+// The same items are drawn on every device, so that losses differ by rounding alone.
+TEST_CASE("weighted items train as on the CPU, step by step and recorded, on every device") {
+  const std::int64_t n = 60;
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % 3);
+  const Dataset data{
+      {"main", clouds(n, 4, 3, 1)}, {"labels", Tensor::from(labels)}, {"weights", random_tensor({n}, 2)}};
+  const auto losses = [&](Device device) {
+    ParametricDR dr({.model = Classifier({.in_dim = 4, .n_classes = 3, .hidden_dims = {8}}),
+                     .losses = ClassificationLoss{},
+                     .device = device});
+    dr.add_training_phase({.epochs = 5, .batch_size = 16, .sampling = Sampling::weighted});
+    dr.train(data);
+    return dr.history()[0].loss;
+  };
+  const std::vector<double> want = losses(Device::cpu);
+  CHECK(want[4] < 0.9 * want[0]);
+  for (const Device device : devices()) {
+    const std::vector<double> got = losses(device);
+    for (std::size_t e = 0; e < 5; ++e) CHECK(got[e] == doctest::Approx(want[e]).epsilon(1e-4));
+  }
 }
