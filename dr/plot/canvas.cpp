@@ -143,13 +143,12 @@ void Canvas::frame(const Box& box, Color color, double width) {
   cairo_stroke(state_->cr);
 }
 
-void Canvas::dots(std::span<const Dot> dots, double diameter, Color edge, double edge_width,
-                  const Box& area) {
+void Canvas::dots(std::span<const Dot> dots, Color edge, double edge_width, const Box& area) {
   State& s = *state_;
   const auto draw = [&](cairo_t* cr) {
     for (const Dot& dot : dots) {
       cairo_new_path(cr);  // text leaves a point behind
-      cairo_arc(cr, dot.at.x, dot.at.y, diameter / 2, 0, 2 * k_pi);
+      cairo_arc(cr, dot.at.x, dot.at.y, dot.diameter / 2, 0, 2 * k_pi);
       cairo_set_source_rgba(cr, dot.color.r, dot.color.g, dot.color.b, dot.color.a);
       if (edge_width <= 0) {
         cairo_fill(cr);

@@ -33,6 +33,7 @@ struct Font {
 struct Dot {
   Point at;
   Color color;
+  double diameter = 0;
 };
 
 class Canvas {
@@ -50,7 +51,7 @@ class Canvas {
   void fill(const Box& box, Color color);
   void frame(const Box& box, Color color, double width);
   // Filled circles in the given order; more than a few thousand become one picture in SVG and PDF.
-  void dots(std::span<const Dot> dots, double diameter, Color edge, double edge_width, const Box& area);
+  void dots(std::span<const Dot> dots, Color edge, double edge_width, const Box& area);
   // A picture of width x height pixels (red, green, blue in sRGB), with sharp edges between the pixels.
   void pixels(const std::vector<Color>& colors, int width, int height, const Box& box);
   void clip(const Box& box);

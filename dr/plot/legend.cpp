@@ -70,8 +70,8 @@ void draw_legend(const std::vector<LegendEntry>& entries, Canvas& canvas, const 
       if (entry.line) {
         canvas.line({x, y}, {x + 11, y}, entry.color, 2.2);
       } else {
-        const Dot dot{{x + 5, y}, entry.color};
-        canvas.dots({&dot, 1}, 7.5, k_white, 0, box);
+        const Dot dot{{x + 5, y}, entry.color, 7.5};
+        canvas.dots({&dot, 1}, k_white, 0, box);
       }
       canvas.text(shortened(entry.name, k_max_name, k_name_font, canvas), baseline, k_name_font);
     }

@@ -167,8 +167,8 @@ void draw(const Lines& panel, Canvas& canvas, const Box& box) {
         piece.push_back({x(x_of(line, j)), y(line.y[j])});
         continue;
       }
-      const Dot lone{piece.empty() ? Point{} : piece[0], color};
-      if (piece.size() == 1) canvas.dots({&lone, 1}, 5, k_white, 0, box);
+      const Dot lone{piece.empty() ? Point{} : piece[0], color, 5};
+      if (piece.size() == 1) canvas.dots({&lone, 1}, k_white, 0, box);
       if (piece.size() > 1) canvas.polyline(thinned(piece), color, 1.8);
       piece.clear();
     }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -68,6 +69,15 @@ std::vector<Color> colors_of(const Scatter& panel, double opacity) {
   return colors;
 }
 
+std::vector<double> diameters_of(const Scatter& panel, double largest) {
+  std::vector<double> diameters(static_cast<std::size_t>(panel.points.size(0)), largest);
+  if (!panel.sizes.defined()) return diameters;
+  const std::vector<double> sizes = panel.sizes.to_vector<double>();
+  const double most = *std::ranges::max_element(sizes);
+  for (std::size_t i = 0; i < sizes.size() && most > 0; ++i) diameters[i] *= std::sqrt(sizes[i] / most);
+  return diameters;
+}
+
 // A fixed mixed order, so that no class lies on top of all others.
 std::vector<std::size_t> mixed_order(std::size_t n) {
   std::vector<std::uint64_t> keys(n);
@@ -130,6 +140,14 @@ void check(const Scatter& panel, const std::string& who) {
     FLATLAND_CHECK(label < k_max_classes, who, ": label ", label,
                    " is no class; numbers to colour by go into values");
   }
+  FLATLAND_CHECK(!panel.sizes.defined() || panel.sizes.numel() == n, who, ": ", n, " points but ",
+                 panel.sizes.defined() ? panel.sizes.numel() : 0, " sizes");
+  if (panel.sizes.defined()) {
+    for (const double size : panel.sizes.to_vector<double>()) {
+      FLATLAND_CHECK(std::isfinite(size) && size >= 0, who, ": a size is ", size,
+                     "; sizes are finite and not below 0");
+    }
+  }
   if (!panel.values.defined()) return;
   FLATLAND_CHECK(panel.values.numel() == n, who, ": ", n, " points but ", panel.values.numel(), " values");
   for (const double value : panel.values.to_vector<double>()) {
@@ -190,9 +208,13 @@ void draw(const Scatter& panel, const Limits& limits, Canvas& canvas, const Box&
     points[i] = {box.x + box.width / 2 + scale * (values[2 * i] - middle_x),
                  box.y + box.height / 2 - scale * (values[2 * i + 1] - middle_y)};
   }
+  const std::vector<double> diameters = diameters_of(panel, style.diameter);
   std::vector<Dot> dots;
-  for (const std::size_t i : mixed_order(points.size())) dots.push_back({points[i], colors[i]});
-  canvas.dots(dots, style.diameter, k_white.with_alpha(0.8), style.diameter >= k_outlined ? 0.5 : 0, box);
+  for (const std::size_t i : mixed_order(points.size())) {
+    dots.push_back({points[i], colors[i], diameters[i]});
+  }
+  std::ranges::stable_sort(dots, std::greater(), &Dot::diameter);  // small ones on top
+  canvas.dots(dots, k_white.with_alpha(0.8), style.diameter >= k_outlined ? 0.5 : 0, box);
   if (panel.name_classes && panel.labels.defined()) draw_class_names(panel, points, canvas);
   if (panel.values.defined()) draw_color_bar(color_bar(panel), canvas, box);
 }

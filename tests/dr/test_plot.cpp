@@ -52,6 +52,8 @@ std::vector<Figure> one_of_each() {
   Scatter named = scatter(50);
   named.classes = {"a", "b", "c", "d"};
   named.name_classes = true;
+  Scatter sized = scatter(40);
+  sized.sizes = Tensor::arange(40);
   const Lines lines{
       .lines = {{.name = "loss", .y = {3, 2, NAN, 1, NAN}}, {.name = "other", .y = {1, 5}, .x = {0, 4}}},
       .x = {.name = "epoch"},
@@ -66,6 +68,7 @@ std::vector<Figure> one_of_each() {
            .panels = {{.content = by_value},
                       {.content = plain},
                       {.content = named},
+                      {.content = sized},
                       {.content = lines},
                       {.content = bars},
                       {.content = heat},
@@ -102,6 +105,15 @@ TEST_CASE("the same figure gives the same bytes") {
     other.panels[0].title = "another";
     CHECK(drawn(other, ending) != drawn(one_of_each()[0], ending));
   }
+}
+
+TEST_CASE("points may have sizes") {
+  Scatter plain = scatter(30), equal = plain, unequal = plain;
+  equal.sizes = Tensor::full({30}, 2);
+  unequal.sizes = Tensor::arange(30);
+  const std::string picture = drawn(one({.content = plain}), ".svg");
+  CHECK(drawn(one({.content = equal}), ".svg") == picture);
+  CHECK(drawn(one({.content = unequal}), ".svg") != picture);
 }
 
 TEST_CASE("many points stay small in SVG, few stay shapes") {
@@ -160,6 +172,10 @@ TEST_CASE("errors name the panel and the reason") {
                  "label 1000000000 is no class"));
   CHECK(contains(fault({.content = Scatter{.points = Tensor::zeros({4, 2}), .values = Tensor::zeros({3})}}),
                  "4 points but 3 values"));
+  CHECK(contains(fault({.content = Scatter{.points = Tensor::zeros({4, 2}), .sizes = Tensor::zeros({3})}}),
+                 "4 points but 3 sizes"));
+  CHECK(contains(fault({.content = Scatter{.points = Tensor::zeros({1, 2}), .sizes = Tensor::full({1}, -1)}}),
+                 "a size is -1; sizes are finite and not below 0"));
   CHECK(contains(fault({.content = Lines{}}), "there is nothing to draw"));
   CHECK(contains(fault({.content = Lines{.lines = {{.name = "a", .y = {1, 2}, .x = {1}}}}}),
                  "line 'a' has 1 x but 2 y"));
