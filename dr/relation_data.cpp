@@ -3,9 +3,12 @@
 #include <flatland/engine/ops.h>
 #include <flatland/engine/spans.h>
 #include <flatland/kernels/pairwise.h>
+#include <flatland/kernels/parallel.h>
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 namespace flatland {
 
@@ -104,15 +107,52 @@ Tensor dense_sub_by_rows(const Tensor& square, const Tensor& index) {
   return transpose(gather_rows(transpose(gather_rows(square, index)), index));
 }
 
-// Block of a dense form; value(i, j) reads the relation of two items.
-template <class T, class Value>
-Tensor dense_sub(const Tensor& index, Dtype dtype, Value value) {
-  const std::int64_t n = index.numel();
+// f(row) for each row of a block.
+template <class F>
+void for_rows(std::int64_t rows, F f) {
+  constexpr std::int64_t tile = 16;
+  kernels::parallel_for(current_exec(), ceil_div(rows, tile), [&](std::int64_t t, int) {
+    for (std::int64_t i = t * tile; i < std::min(rows, (t + 1) * tile); ++i) f(i);
+  });
+}
+
+template <class T>
+Tensor square_block(const T* v, std::int64_t n, const Tensor& index, Dtype dtype) {
   const auto items = index.values<std::int64_t>();
-  Tensor block = Tensor::empty({n, n}, dtype);
-  T* out = block.mutable_data<T>();
-  for (const std::int64_t i : items)
-    for (const std::int64_t j : items) *out++ = value(i, j);
+  const std::int64_t size = std::ssize(items);
+  Tensor block = Tensor::empty({size, size}, dtype);
+  T* const out = block.mutable_data<T>();
+  for_rows(size, [&](std::int64_t a) {
+    const T* row = v + items[static_cast<std::size_t>(a)] * n;
+    for (std::int64_t b = 0; b < size; ++b) out[a * size + b] = row[items[static_cast<std::size_t>(b)]];
+  });
+  return block;
+}
+
+// Reads each pair once, in the order of memory. Rows are written by one thread each.
+template <class T>
+Tensor triangular_block(const T* v, std::int64_t n, const Tensor& index, Dtype dtype) {
+  const std::int64_t size = index.numel();
+  std::vector<std::pair<std::int64_t, std::int64_t>> items;  // ascending, with their places
+  for (const std::int64_t item : index.values<std::int64_t>()) items.emplace_back(item, std::ssize(items));
+  std::ranges::sort(items);
+  Tensor block = Tensor::empty({size, size}, dtype);
+  T* const out = block.mutable_data<T>();
+  for_rows(size, [&](std::int64_t a) {
+    const auto& [i, row] = items[static_cast<std::size_t>(a)];
+    out[row * size + row] = 0;
+    for (std::int64_t b = a + 1; b < size; ++b) {
+      const auto& [j, col] = items[static_cast<std::size_t>(b)];
+      out[row * size + col] = i == j ? T{0} : v[kernels::condensed_index(n, i, j)];
+    }
+  });
+  for_rows(size, [&](std::int64_t a) {
+    const std::int64_t row = items[static_cast<std::size_t>(a)].second;
+    for (std::int64_t b = 0; b < a; ++b) {
+      const std::int64_t col = items[static_cast<std::size_t>(b)].second;
+      out[row * size + col] = out[col * size + row];
+    }
+  });
   return block;
 }
 
@@ -277,14 +317,8 @@ Tensor RelationData::dense_block(const Tensor& index) const {
   check_items(index, items());
   return with_type(values(), [&](auto zero) {
     using T = decltype(zero);
-    const T* v = values().template data<T>();
-    const std::int64_t n = items();
-    const Dtype dtype = values().dtype();
-    if (get_if<SquareRelations>())
-      return dense_sub<T>(index, dtype, [=](std::int64_t i, std::int64_t j) { return v[i * n + j]; });
-    return dense_sub<T>(index, dtype, [=](std::int64_t i, std::int64_t j) {
-      return i == j ? T{0} : v[kernels::condensed_index(n, std::min(i, j), std::max(i, j))];
-    });
+    const auto block_of = get_if<SquareRelations>() ? square_block<T> : triangular_block<T>;
+    return block_of(values().template data<T>(), items(), index, values().dtype());
   });
 }
 

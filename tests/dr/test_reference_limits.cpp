@@ -355,6 +355,8 @@ TEST_CASE("a block of 500 items of all pairwise relations is quick") {
     for (std::int64_t i = 0; i < 500; ++i) items.push_back(i * 7919 % n);
     return items;
   }());
+  kernels::Exec one(Device::cpu, 1);  // no thread waits for one that something else holds up
+  const ExecScope scope(one);
   double fastest = HUGE_VAL;
   for (int i = 0; i < 10; ++i) {
     const auto begin = std::chrono::steady_clock::now();
@@ -364,7 +366,7 @@ TEST_CASE("a block of 500 items of all pairwise relations is quick") {
     CHECK(block.shape() == Shape({500, 500}));
   }
   CAPTURE(fastest);
-  CHECK(fastest < 20);  // below 1 on a quiet machine; sanitizers and neighbours may take their part
+  CHECK(fastest < 20);  // some 0.5; sanitizers may take their part
 }
 
 TEST_CASE("labels of any integer type do the same on every device") {

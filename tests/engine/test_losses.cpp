@@ -1,6 +1,5 @@
 // Losses: PyTorch's values and gradients, gradient checks, reductions.
 #include <doctest/doctest.h>
-#include <flatland/engine/autograd.h>
 #include <flatland/engine/ops.h>
 
 #include <array>
@@ -12,10 +11,12 @@
 #include "tests/support/devices.h"
 #include "tests/support/errors.h"
 #include "tests/support/golden.h"
+#include "tests/support/gradients.h"
 #include "tests/support/random_tensor.h"
 #include "tests/support/ulps.h"
 
 using namespace flatland;
+using test::check_gradients;
 using test::contains;
 using test::error_of;
 using test::golden;
@@ -120,12 +121,6 @@ TEST_CASE("the triplet loss equals PyTorch's on every device") {
 }
 
 namespace {
-
-void check_gradients(const std::string& name, const Function& f, const Inputs& inputs) {
-  const GradcheckResult result = gradcheck(f, inputs, {.tolerance = 1e-8});
-  INFO(name << ": " << result.worst << " at " << result.message);
-  CHECK(result.ok);
-}
 
 // Each reduction; the first `n` inputs have gradients.
 template <class L, class Call>
