@@ -1,5 +1,6 @@
 // A steady training step asks the system for no memory: operator new is counted in this whole program.
 #include <doctest/doctest.h>
+#include <flatland/engine/layers.h>
 #include <flatland/engine/optim.h>
 #include <flatland/engine/pool.h>
 #include <flatland/engine/relation_ops.h>
@@ -7,6 +8,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <optional>
 #include <string>
@@ -45,13 +47,14 @@ void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
 void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
   return counted(n, static_cast<std::size_t>(a));
 }
-void operator delete(void* p) noexcept {
+// Not inlined, or gcc sees free() beside operator new and warns.
+[[gnu::noinline]] void operator delete(void* p) noexcept {
   std::free(p);
 }
-void operator delete(void* p, std::size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept {
   std::free(p);
 }
-void operator delete(void* p, std::align_val_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept {
   std::free(p);
 }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
@@ -119,6 +122,39 @@ TEST_CASE("a steady training step allocates nothing") {
       }
     }
     CHECK(counted_steps == 10);
+  }
+}
+
+TEST_CASE("a steady step of losses, layers and bounds allocates nothing") {
+  constexpr std::int64_t n = 64;
+  kernels::Exec exec(Device::cpu, 2);
+  const ExecScope scope(exec);
+  const Tensor x = test::random_tensor({n, 12}, -1, 1, 1, Dtype::float32);
+  Tensor index = Tensor::zeros({n}, Dtype::int64);
+  Sequential net({std::make_shared<Linear>(12, 30), std::make_shared<ActivationLayer>(activation::elu()),
+                  std::make_shared<Dropout>(0.2), std::make_shared<Linear>(30, 3)});
+  const Embedding table(5, 3, {.padding_idx = 1, .max_norm = 1});
+  std::vector<Tensor> parameters = tensors_of(net.parameters());
+  const auto optimizer =
+      make_optimizer(RMSprop{.momentum = 0.9, .centered = true},
+                     std::vector<ParameterGroup>{{.parameters = parameters},
+                                                 {.parameters = {table.weight}, .learning_rate = 0.1}},
+                     0.01);
+  parameters.push_back(table.weight);
+  for (int step = 0; step < 20; ++step) {
+    const long before = g_allocations;
+    for (std::int64_t& i : index.mutable_values<std::int64_t>()) i = (i + 3) % 5;
+    const Tensor y = net.forward(x), t = table.forward(index);
+    const Tensor loss = gaussian_nll_loss(y, t, softplus(y)) + smooth_l1_loss(y, t) + l1_loss(y, t) +
+                        bce_with_logits_loss(y, sigmoid(t).detach()) +
+                        bce_loss(sigmoid(y), sigmoid(t).detach()) + triplet_margin_loss(y, t, leaky_relu(y)) +
+                        mean(CrossEntropy{.reduction = Reduction::none}(softmax(concat({y, t}, 1)), index));
+    optimizer->zero_grad();
+    loss.backward();
+    clip_grad_norm(parameters, 1);
+    clip_grad_value(parameters, 0.5);
+    optimizer->step();
+    if (step >= 10) CHECK(g_allocations - before == 0);
   }
 }
 
