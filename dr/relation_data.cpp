@@ -284,10 +284,14 @@ void RelationData::with_position(F&& f) const {
   position.done();
 }
 
+Tensor detail::or_one(const Tensor& total) {
+  const Tensor known = total.detach();
+  return total + equal(known, known * 0.0);
+}
+
 Tensor divided_by_sum(const Tensor& values) {
   const NoGrad no_grad;
-  const Tensor total = sum(values);
-  return values / (total + equal(total, total * 0.0));  // 1 instead of 0
+  return values / detail::or_one(sum(values));
 }
 
 Tensor RelationData::sub(const Tensor& index, bool normalize) const {

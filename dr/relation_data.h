@@ -95,6 +95,8 @@ namespace detail {
 
 // Error where the values have a history, which `who` does not carry on.
 void check_no_gradient(std::string_view who, const RelationData& data);
+// 1 in place of a total of 0, so that zeros divided by it stay zeros.
+Tensor or_one(const Tensor& total);
 
 }  // namespace detail
 

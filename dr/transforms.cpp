@@ -79,12 +79,6 @@ Tensor joined(const Tensor& m, const Tensor& mt, bool subtract_product) {
   return subtract_product ? m + mt - m * mt : (m + mt) * 0.5;
 }
 
-// 1 in place of a total of 0, so that zeros stay zeros.
-Tensor or_one(const Tensor& total) {
-  const Tensor known = total.detach();
-  return total + equal(known, known * 0.0);
-}
-
 void warn_missed_rows(const RelationContext& context, const std::string& what, std::int64_t missed,
                       std::int64_t rows) {
   if (missed == 0) return;
@@ -174,7 +168,8 @@ RelationData Normalize::operator()(const RelationData& data) const {
   if (values.numel() == 0) return data;
   const double times = data.get_if<TriangularRelations>() ? 2 : 1;
   const Tensor total = sum(values);
-  if (total.requires_grad()) return data.with_values(values / or_one(times == 1 ? total : total * times));
+  if (total.requires_grad())
+    return data.with_values(values / detail::or_one(times == 1 ? total : total * times));
   return total.item() == 0 ? data : data.with_values(values / (total.item() * times));
 }
 
@@ -183,7 +178,7 @@ RelationData NormalizeRows::operator()(const RelationData& data) const {
   if (data.get_if<TriangularRelations>()) return (*this)(data.to_square());
   if (data.get_if<SquareRelations>() && data.values().requires_grad()) {
     const Tensor totals = reshape(sum(data.values(), 1), {data.items(), 1});
-    return data.with_values(data.values() / or_one(totals)).marked_symmetric(false);
+    return data.with_values(data.values() / detail::or_one(totals)).marked_symmetric(false);
   }
   detail::check_no_gradient("NormalizeRows", data);
   const Tensor offset = row_offsets(data);
