@@ -17,9 +17,10 @@ struct LabelledImages {
   Tensor labels;  // (N)
 };
 
+enum class MnistPart { train, test };
 // The training images: train-images-idx3-ubyte[.gz], or the first 20,000 of them as train-20000-images-...
-// Error: no such file there; says how to get it.
-LabelledImages read_mnist(const std::filesystem::path& folder);
+// The test images: t10k-images-idx3-ubyte[.gz]. Error: no such file there; says how to get it.
+LabelledImages read_mnist(const std::filesystem::path& folder, MnistPart part = MnistPart::train);
 
 // The first n images, the next n, and all of them; reading is a stage of the report.
 struct MnistSplit {

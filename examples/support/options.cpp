@@ -14,12 +14,6 @@
 namespace flatland::examples {
 namespace {
 
-struct Flag {
-  std::string_view name;
-  std::string_view value;  // empty: a switch
-  std::string_view help;
-};
-
 constexpr Flag k_flags[] = {
     {"--data", "PATH", ""},
     {"--out", "FOLDER", "where pictures and report.json go; made when missing"},
@@ -45,13 +39,20 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-const Flag& find_flag(std::string_view word) {
-  const auto found = std::ranges::find(k_flags, word, &Flag::name);
-  if (found != std::end(k_flags)) return *found;
+// Those of all examples, then the program's own.
+std::vector<Flag> flags_of(const Program& program) {
+  std::vector<Flag> flags(std::begin(k_flags), std::end(k_flags));
+  flags.insert(flags.end(), program.flags.begin(), program.flags.end());
+  return flags;
+}
+
+const Flag& find_flag(const std::vector<Flag>& flags, std::string_view word) {
+  const auto found = std::ranges::find(flags, word, &Flag::name);
+  if (found != flags.end()) return *found;
   FLATLAND_CHECK(word.starts_with('-'), "argument '", word,
                  "' is not expected; options begin with --, see --help");
   const auto closest =
-      std::ranges::min_element(k_flags, {}, [&](const Flag& flag) { return edit_distance(word, flag.name); });
+      std::ranges::min_element(flags, {}, [&](const Flag& flag) { return edit_distance(word, flag.name); });
   constexpr std::size_t k_typo = 2;
   const bool guess = edit_distance(word, closest->name) <= k_typo;
   detail::fail("unknown option '", word, "'", guess ? "; did you mean " : "; see --help",
@@ -78,7 +79,7 @@ Device device_of(std::string_view text) {
   return Device::cuda;
 }
 
-void set(Options& options, std::string_view flag, std::string_view value) {
+void set(Options& options, const Program& program, std::string_view flag, std::string_view value) {
   constexpr int k_max_threads = 1024;
   if (flag == "--data") options.data = value;
   if (flag == "--out") options.out = value;
@@ -86,6 +87,8 @@ void set(Options& options, std::string_view flag, std::string_view value) {
   if (flag == "--threads") options.threads = integer(flag, value, k_max_threads);
   if (flag == "--device") options.device = device_of(value);
   if (flag == "--quick") options.quick = true;
+  const bool own = std::ranges::find(program.flags, flag, &Flag::name) != program.flags.end();
+  if (own) options.own.insert_or_assign(std::string(flag), value);
 }
 
 std::string default_text(const Options& defaults, std::string_view flag) {
@@ -102,19 +105,20 @@ std::string default_text(const Options& defaults, std::string_view flag) {
 Options parse(const Program& program, const std::vector<std::string>& arguments, bool* help) {
   Options options = program.defaults;
   if (options.out.empty()) options.out = ".";
+  const std::vector<Flag> flags = flags_of(program);
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string_view argument = arguments[i];
     const std::size_t equals = argument.find('=');
-    const Flag& flag = find_flag(argument.substr(0, equals));
+    const Flag& flag = find_flag(flags, argument.substr(0, equals));
     if (flag.name == "--help" && help) *help = true;
     if (flag.value.empty()) {
       FLATLAND_CHECK(equals == std::string_view::npos, flag.name, ": takes no value");
-      set(options, flag.name, {});
+      set(options, program, flag.name, {});
     } else if (equals != std::string_view::npos) {
-      set(options, flag.name, argument.substr(equals + 1));
+      set(options, program, flag.name, argument.substr(equals + 1));
     } else {
       FLATLAND_CHECK(i + 1 < arguments.size(), flag.name, ": a value is missing (", flag.value, ")");
-      set(options, flag.name, arguments[++i]);
+      set(options, program, flag.name, arguments[++i]);
     }
   }
   FLATLAND_CHECK(!options.out.empty(), "--out: a folder is missing");
@@ -128,7 +132,7 @@ std::string help_text(const Program& program) {
       .append("\n\nusage: ")
       .append(program.name)
       .append(" [options]\n\n");
-  for (const Flag& flag : k_flags) {
+  for (const Flag& flag : flags_of(program)) {
     std::string left = "  ";
     left.append(flag.name).append(" ").append(flag.value);
     constexpr std::size_t k_column = 20;

@@ -5,10 +5,20 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace flatland::examples {
+
+// An option beside those that all examples have.
+struct Flag {
+  std::string_view name;   // "--part"
+  std::string_view value;  // what the help calls its value; empty: a switch
+  std::string_view help;
+};
 
 struct Options {
   std::filesystem::path data;   // --data
@@ -17,6 +27,8 @@ struct Options {
   int threads = 0;              // --threads; 0: all
   Device device = Device::cpu;  // --device auto|cpu|cuda
   bool quick = false;           // --quick: a short run, for tests
+  // Of the program's own flags those that are given, and their values; a switch's is empty.
+  std::map<std::string, std::string, std::less<>> own = {};
 };
 
 struct Program {
@@ -24,6 +36,7 @@ struct Program {
   std::string purpose = {};    // one sentence
   std::string data_help = {};  // what --data expects
   Options defaults = {};
+  std::vector<Flag> flags = {};  // of its own
 };
 
 // Reads argc and argv. Ends the program after --help (0) and after a bad argument (2, with a message that

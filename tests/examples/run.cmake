@@ -1,7 +1,7 @@
 # An example program as a user meets it: help, a bad argument, missing data, and short runs that leave a report.
 # Parameters have the same bits for all numbers of threads.
 #   cmake -D program=<path> -D work=<folder> -D plot=ON|OFF -D threads=1,2,3 [-D needs=<part of FLATLAND_DATA_DIR>]
-#     -P run.cmake
+#     [-D options=<of its own>] -P run.cmake
 cmake_minimum_required(VERSION 3.25)
 if(NOT EXISTS "${program}")
   message(FATAL_ERROR "there is no program '${program}'; is it built?")
@@ -61,7 +61,7 @@ endif()
 
 string(REPLACE "," ";" thread_numbers "${threads}")
 foreach(threads IN LISTS thread_numbers)
-  run(--quick ${data_option} --seed 7 --threads ${threads} --out ${work}/threads_${threads})
+  run(--quick ${data_option} ${options} --seed 7 --threads ${threads} --out ${work}/threads_${threads})
   if(NOT status EQUAL 0)
     message(FATAL_ERROR "${name} --quick ends with ${status}")
   endif()
@@ -104,6 +104,17 @@ foreach(threads IN LISTS thread_numbers)
     endif()
     if(name MATCHES "^(mds|label_embedding)$")
       continue()  # draws no map of neighbours
+    endif()
+    if(name STREQUAL "autoencoder")  # classifiers have no map
+      string(JSON value GET "${report}" ${place} metrics train loss)
+      string(JSON value ERROR_VARIABLE none GET "${report}" ${place} metrics unseen mse)
+      if(none)
+        string(JSON value GET "${report}" ${place} metrics unseen accuracy)
+      endif()
+      if(NOT value MATCHES "^[0-9]")
+        message(SEND_ERROR "${file}: ${place} the unseen images' figure is ${value}")
+      endif()
+      continue()
     endif()
     foreach(group train unseen)
       foreach(metric trustworthiness knn_accuracy silhouette)

@@ -80,3 +80,19 @@ TEST_CASE("the help text names every option and its default") {
     CHECK(contains(text, part));
   }
 }
+
+TEST_CASE("a program adds flags of its own") {
+  const Program program{.name = "demo",
+                        .defaults = {.out = "out"},
+                        .flags = {{"--part", "LETTERS", "which parts"}, {"--all", "", "all parts"}}};
+  CHECK(parse(program, {}).own.empty());
+  const Options options = parse(program, {"--all", "--part=a", "--part", "b,c", "--quick"});
+  CHECK(options.own.at("--part") == "b,c");
+  CHECK(options.own.contains("--all"));
+  CHECK(options.own.size() == 2);
+  CHECK(contains(help_text(program), "--part LETTERS"));
+  CHECK(contains(help_text(program), "which parts"));
+  CHECK(contains(message([&] { parse(program, {"--prat", "a"}); }), "did you mean --part"));
+  CHECK(contains(message([&] { parse(program, {"--all=1"}); }), "--all: takes no value"));
+  CHECK(contains(fault({"--part", "a"}), "unknown option '--part'"));
+}

@@ -9,6 +9,7 @@
 #include "tests/support/golden.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -17,9 +18,9 @@
 
 namespace flatland::test {
 
-// The first 5,000 images of MNIST with their labels; nothing, with a message that ctest takes for a skip,
-// where FLATLAND_DATA_DIR does not say where they are.
-inline std::optional<Dataset> replayed_mnist() {
+// The first images of MNIST, at most 20,000, with their labels; nothing, with a message that ctest takes for
+// a skip, where FLATLAND_DATA_DIR does not say where they are.
+inline std::optional<Dataset> replayed_mnist(std::int64_t items = 5000) {
   const char* folder = std::getenv("FLATLAND_DATA_DIR");
   if (folder == nullptr) {
     MESSAGE(
@@ -30,7 +31,7 @@ inline std::optional<Dataset> replayed_mnist() {
   const std::filesystem::path mnist = std::filesystem::path(folder) / "mnist";
   return Dataset{{"main", read_idx_images(mnist / "train-20000-images-idx3-ubyte.gz")},
                  {"labels", read_idx_labels(mnist / "train-20000-labels-idx1-ubyte.gz")}}
-      .first(5000);
+      .first(items);
 }
 
 // The weights that the run began with, tests/golden/<group>/init_layers_0_weight.npy and so on.
