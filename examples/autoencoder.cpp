@@ -240,6 +240,7 @@ void part_i(const Session& session) {
   report_curves(session.report, curves);
   report_reconstruction(session.report, model, digits.unseen["main"]);
   session.report.metric("unseen", "accuracy", curves.validation.back());
+  std::printf("accuracy %.4f unseen\n", curves.validation.back());
   session.report.parameters(model);
   const Tensor latent = model.encode(digits.train["main"]);
   char note[64];

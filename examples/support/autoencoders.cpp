@@ -58,16 +58,16 @@ Session begin_session(Report& report, const Options& options) {
 void report_curves(Report& report, const Curves& curves) {
   report.metric("train", "loss", curves.loss.back());
   report.metric("train", "seconds_per_epoch", curves.seconds_per_epoch);
-  std::printf("loss %.5f in training", curves.loss.back());
-  if (!curves.validation.empty()) std::printf(", %.5f unseen", curves.validation.back());
-  std::printf("; %.4f s an epoch\n", curves.seconds_per_epoch);
+  std::printf("loss %.5f in training, %.4f s an epoch\n", curves.loss.back(), curves.seconds_per_epoch);
   std::fflush(stdout);
 }
 
 void report_reconstruction(Report& report, const Autoencoder& model, const Tensor& images) {
   const NoGrad not_recorded;
   const Tensor made = model.reconstruct(images);
-  report.metric("unseen", "mse", mse_loss(made, images).item());
+  const double mse = mse_loss(made, images).item();
+  std::printf("MSE %.5f unseen\n", mse);
+  report.metric("unseen", "mse", mse);
   report.metric("unseen", "bce", bce_loss(made, images).item());
   report.metric("unseen", "l1", l1_loss(made, images).item());
   report.metric("unseen", "smooth_l1", smooth_l1_loss(made, images).item());

@@ -83,7 +83,9 @@ TEST_CASE("the help text names every option and its default") {
 
 TEST_CASE("a program adds flags of its own") {
   const Program program{.name = "demo",
-                        .defaults = {.out = "out"},
+                        .purpose = "",
+                        .data_help = "",
+                        .defaults = {.data = "digits.csv", .out = "out"},
                         .flags = {{"--part", "LETTERS", "which parts"}, {"--all", "", "all parts"}}};
   CHECK(parse(program, {}).own.empty());
   const Options options = parse(program, {"--all", "--part=a", "--part", "b,c", "--quick"});
