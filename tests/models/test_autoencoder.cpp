@@ -81,7 +81,7 @@ TEST_CASE("a semi-supervised autoencoder classifies by its latent values") {
   CHECK(model.embed_shared(model.shared(x)).to_vector<float>() == model.embed(x).to_vector<float>());
   // The labels' loss reaches the encoder, but not the decoder.
   cross_entropy(model.classify(x), Tensor::from<std::int64_t>({0, 1, 0, 1, 1})).backward();
-  CHECK(model.parameters()[0].tensor.grad().defined());
+  CHECK(max_value(abs(model.parameters()[0].tensor.grad())) > 0);
   CHECK(!model.parameters()[4].tensor.grad().defined());
   CHECK(contains(error_of([] { SemiSupervisedAutoencoder({.in_dim = 6}, 0); }), "n_classes is 0"));
 }
