@@ -366,7 +366,7 @@ TEST_CASE("a block of 500 items of all pairwise relations is quick") {
     CHECK(block.shape() == Shape({500, 500}));
   }
   CAPTURE(fastest);
-  CHECK(fastest < 20);  // some 0.5; sanitizers may take their part
+  CHECK(fastest < 200);  // some 0.5 where nothing else runs; the reference takes 2,000
 }
 
 TEST_CASE("labels of any integer type do the same on every device") {
