@@ -13,6 +13,8 @@ std::vector<std::int64_t> class_numbers(const char* what, const Tensor& t) {
   return t.to_vector<std::int64_t>();
 }
 
+constexpr std::int64_t k_most_classes = std::int64_t{1} << 14;  // 2 GiB of counts
+
 void check_range(const char* what, const std::vector<std::int64_t>& numbers, std::int64_t classes) {
   for (std::size_t i = 0; i < numbers.size(); ++i)
     FLATLAND_CHECK(numbers[i] >= 0 && numbers[i] < classes, "ConfusionMatrix: ", what, ' ', numbers[i],
@@ -31,6 +33,9 @@ ConfusionMatrix::ConfusionMatrix(const Tensor& predicted, const Tensor& labels, 
   FLATLAND_CHECK(guess.size() == truth.size() && !truth.empty(), "ConfusionMatrix: there are ", guess.size(),
                  " predictions for ", truth.size(), " labels; give one a label, and at least one");
   const auto largest = std::max(*std::ranges::max_element(guess), *std::ranges::max_element(truth));
+  FLATLAND_CHECK(std::max(largest, classes) < k_most_classes, "ConfusionMatrix: there are ",
+                 std::max(largest, classes - 1),
+                 " classes and more; it holds a count for each pair, of at most ", k_most_classes);
   classes_ = classes == -1 ? std::max<std::int64_t>(0, largest + 1) : classes;
   check_range("prediction", guess, classes_);
   check_range("label", truth, classes_);

@@ -85,6 +85,7 @@ DataLoader::DataLoader(Dataset data, Options options) : data_(std::move(data)), 
 }
 
 void DataLoader::load(std::int64_t epoch) {
+  FLATLAND_CHECK(epoch >= 0, "DataLoader: epoch ", epoch, " is asked for; they are counted from 0");
   if (epoch == epoch_) return;
   const Tensor items = options_.sampler(epoch);
   FLATLAND_CHECK(items.defined() && items.rank() == 1 && items.dtype() == Dtype::int64,
@@ -92,14 +93,15 @@ void DataLoader::load(std::int64_t epoch) {
   for (const std::int64_t i : items.to_vector<std::int64_t>())
     FLATLAND_CHECK(i >= 0 && i < data_.size(), "DataLoader: the sampler gave item ", i, " but there are ",
                    data_.size());
-  items_ = items.to(data_["indices"].device());
-  FLATLAND_CHECK(batches_of(items_.numel()) > 0, "DataLoader: the sampler gave ", items_.numel(),
+  FLATLAND_CHECK(batches_of(items.numel()) > 0, "DataLoader: the sampler gave ", items.numel(),
                  " items, which make no batch of ", options_.batch_size);
+  items_ = items.to(data_["indices"].device());
   epoch_ = epoch;
 }
 
 std::int64_t DataLoader::batches_of(std::int64_t items) const {
-  return options_.drop_last ? items / options_.batch_size : ceil_div(items, options_.batch_size);
+  return options_.drop_last ? items / options_.batch_size
+                            : (items > 0 ? 1 + (items - 1) / options_.batch_size : 0);
 }
 
 std::int64_t DataLoader::batches(std::int64_t epoch) {
@@ -112,7 +114,8 @@ Dataset DataLoader::batch(std::int64_t epoch, std::int64_t b) {
   FLATLAND_CHECK(b >= 0 && b < count, "DataLoader: batch ", b, " is asked for; epoch ", epoch, " has ",
                  count);
   const std::int64_t begin = b * options_.batch_size;
-  return data_.rows(slice_rows(items_, begin, std::min(begin + options_.batch_size, items_.numel())));
+  const std::int64_t size = std::min(options_.batch_size, items_.numel() - begin);
+  return data_.rows(slice_rows(items_, begin, begin + size));
 }
 
 Dataset DataLoader::next() {

@@ -66,7 +66,8 @@ void Module::visit_random_states(const std::string& prefix, G&& g) {
 std::vector<NamedTensor> Module::parameters() const {
   std::vector<NamedTensor> all;
   const_cast<Module*>(this)->visit("", [&](std::string name, Parameter& p) {
-    all.push_back({std::move(name), p.tensor});
+    const auto same = [&](const NamedTensor& known) { return known.tensor.impl() == p.tensor.impl(); };
+    if (std::ranges::none_of(all, same)) all.push_back({std::move(name), p.tensor});
   });
   return all;
 }

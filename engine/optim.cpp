@@ -3,6 +3,7 @@
 #include <flatland/kernels/memory.h>
 
 #include <cmath>
+#include <set>
 
 namespace flatland {
 
@@ -27,8 +28,11 @@ Optimizer::Optimizer(const std::vector<ParameterGroup>& groups, double lr) : lea
   }
   FLATLAND_CHECK(!parameters_.empty(), "optimizer: there are no parameters; give those of a module");
   bool trains = false;
+  std::set<const void*> seen;
   for (const Tensor& p : parameters_) {
     detail::check_defined("optimizer", p);
+    FLATLAND_CHECK(seen.insert(p.impl().get()).second, "optimizer: the parameter ", p,
+                   " is there twice; give each once, in one group");
     FLATLAND_CHECK(p.is_floating() && p.is_leaf(), "optimizer: a parameter is ", p,
                    "; parameters are leaves of a floating type");
     FLATLAND_CHECK(p.dtype() == parameters_[0].dtype() && p.device() == parameters_[0].device(),
@@ -41,8 +45,9 @@ Optimizer::Optimizer(const std::vector<ParameterGroup>& groups, double lr) : lea
 }
 
 void Optimizer::set_learning_rate(double lr) {
-  if (lr == learning_rate_) return;
+  if (lr == learning_rate_ && !rate_from_tensor_) return;
   check_learning_rate(lr);
+  rate_from_tensor_ = false;
   learning_rate_ = lr;
   learning_rate_on_device_.fill(lr);
 }
@@ -53,6 +58,7 @@ void Optimizer::set_learning_rate(const Tensor& rates, std::int64_t i) {
                  "optimizer: the learning rates are ", rates, ", and number ", i,
                  " is asked for; they must be float64 on ", name(learning_rate_on_device_.device()));
   const Device device = rates.device();
+  rate_from_tensor_ = true;
   kernels::copy_within(current_exec(device), learning_rate_on_device_.mutable_data<double>(),
                        rates.data<double>() + i, sizeof(double));
 }

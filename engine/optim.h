@@ -45,6 +45,7 @@ class Optimizer {
   std::vector<Tensor> parameters_;  // of all groups
   std::vector<Group> groups_;
   double learning_rate_;
+  bool rate_from_tensor_ = false;   // so that learning_rate_ is not what the device has
   Tensor learning_rate_on_device_;  // float64, where the parameters are
   std::int64_t steps_ = 0;
 };

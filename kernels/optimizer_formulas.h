@@ -100,7 +100,7 @@ FLATLAND_HD void rmsprop_update(const RmspropConstants<T>& c, T& value, T grad, 
 template <class T>
 FLATLAND_HD T clip_factor(double norm, double max_norm) {
   const double factor = max_norm / (norm + 1e-6);
-  return factor < 1 ? static_cast<T>(factor) : T(1);
+  return factor >= 1 ? T(1) : static_cast<T>(factor);  // not a number stays so
 }
 
 }  // namespace flatland::kernels

@@ -59,6 +59,8 @@ TEST_CASE("a confusion matrix says what does not fit") {
                  }),
                  "2 predictions for 1 labels"));
   CHECK(contains(error_of([] { ConfusionMatrix(numbers({}), numbers({})); }), "at least one"));
+  CHECK(contains(error_of([] { ConfusionMatrix(numbers({1}), numbers({std::int64_t{1} << 32})); }),
+                 "4294967296 classes and more"));
   CHECK(contains(error_of([] {
                    ConfusionMatrix(numbers({0, 3}), numbers({0, 1}), 3);
                  }),

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <vector>
@@ -180,6 +181,8 @@ TEST_CASE("loaders and splits say what does not fit") {
   const Dataset data = numbered(10);
   CHECK(contains(error_of([] { DataLoader(Dataset(), {}); }), "the data set is empty"));
   CHECK(contains(error_of([&] { DataLoader(data, {.batch_size = 0}); }), "batch_size is 0"));
+  CHECK(contains(error_of([&] { DataLoader(data, {}).batch(-1, 0); }), "epoch -1"));
+  CHECK(DataLoader(data, {.batch_size = std::numeric_limits<std::int64_t>::max()}).batches() == 1);
   CHECK(contains(error_of([&] { DataLoader(data, {}).batch(0, 1); }), "batch 1 is asked for; epoch 0 has 1"));
   CHECK(contains(error_of([&] { DataLoader(data, {.batch_size = 11, .drop_last = true}).batches(); }),
                  "10 items, which make no batch of 11"));

@@ -215,6 +215,7 @@ TEST_CASE("bad recipes and parameters are errors") {
   CHECK(contains(error_of([&] { make_optimizer(RMSprop{.alpha = 1}, {a}, 1); }), "alpha is 1"));
   CHECK(contains(error_of([&] { make_optimizer(AdamW{.beta2 = 1}, {a}, 1); }), "AdamW: betas"));
   CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a, d}, 1); }), "must have one type"));
+  CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a, a}, 1); }), "is there twice"));
   CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a}, -1); }), "learning rate is -1"));
   CHECK(contains(error_of([&] { make_optimizer(SGD{.nesterov = true}, {a}, 1); }), "nesterov"));
   CHECK(contains(error_of([&] { make_optimizer(Adam{.beta1 = 1}, {a}, 1); }), "betas"));

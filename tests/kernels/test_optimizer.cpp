@@ -340,6 +340,19 @@ TEST_CASE_TEMPLATE("gradients are clipped to a norm on every device", T, float, 
   test::check_threads([](const Exec& exec) { return clipped<T>(exec, {20000, 5, 30000}, 0.5); });
 }
 
+TEST_CASE("a gradient that is not a number makes all so that are clipped with it, on every device") {
+  for (const Device device : test::devices()) {
+    const Exec exec(device);
+    std::vector<float> a{1, NAN}, b{2}, norm{0};
+    {
+      const Mirror<float> ma(exec, a), mb(exec, b), mn(exec, norm);
+      kernels::clip_norm<float>(
+          exec, 1, std::vector<kernels::GradientView<float>>{{ma.data(), 2}, {mb.data(), 1}}, mn.data());
+    }
+    CHECK((std::isnan(a[0]) && std::isnan(b[0]) && std::isnan(norm[0])));
+  }
+}
+
 TEST_CASE_TEMPLATE("an optimizer step gives the same bits for any number of threads", T, float, double) {
   test::check_threads([](const Exec& exec) {
     Model<T> model;
