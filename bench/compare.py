@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """flatland against the Python stack on the same machine, in one interleaved run.
 
-Usage: python3 bench/compare.py --build build/release --data data/mnist [--rounds 9] [--threads 2] [--only tsne_step]
+Usage: python3 bench/compare.py --build build/release [--data examples/data/mnist] [--rounds 9] [--threads 2] [--only tsne_step]
 Needs numpy, scipy, scikit-learn and torch; ParaDime too (pip install paradime) for its own figures.
 
 A round times ours, then each rival, then the next round begins; the printed ratio is the median over the rounds of
@@ -20,7 +20,7 @@ import warnings
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--build", default="build/release", help="build folder with the benchmark programs")
-parser.add_argument("--data", default="data/mnist", help="folder of MNIST's IDX files")
+parser.add_argument("--data", default="examples/data/mnist", help="folder of MNIST's IDX files")
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help="threads of ours")
 parser.add_argument("--rival-threads", type=int, default=1, help="threads of the rivals: run with 1 and 2, quote the better")

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Quality of the example programs, mean over seeds, beside that of ParaDime on the same data.
 
-Usage: python3 bench/quality.py --data data [--build build/release] [--seeds 1,2,3,4,5] [--only hybrid,guided]
-`data` holds mnist/ and covertype.csv.gz (examples/get_data.sh). Every program runs once a seed; the table gives the
+Usage: python3 bench/quality.py [--data examples/data] [--build build/release] [--seeds 1,2,3,4,5] [--only hybrid,guided]
+`data` is what examples/get_data.sh fills; seeds may be a range, 0-19. Every program runs once a seed; the table gives the
 mean, the worst seed, ParaDime's value, and `below` where the mean falls short of it by more than the margin.
 
 ParaDime's values: its own programs at commit d613d33 with PyTorch 1.13.1 and scikit-learn 1.2.1, seed 42, one run
@@ -20,12 +20,15 @@ import time
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--build", default="build/release")
-parser.add_argument("--data", default="data")
+parser.add_argument("--data", default="examples/data")
 parser.add_argument("--seeds", default="1,2,3,4,5")
 parser.add_argument("--only", default="")
 parser.add_argument("--device", default="cpu")
 args = parser.parse_args()
-seeds = [int(seed) for seed in args.seeds.split(",")]
+seeds = []
+for part in args.seeds.split(","):
+    first, _, last = part.partition("-")
+    seeds += range(int(first), int(last or first) + 1)
 
 
 def metric(group, name):
@@ -79,12 +82,12 @@ programs = {
         "weight 200": hybrid(0.823, 0.663, 0.625, 0.972, 0.914, 13.267606),
         "weight 300": hybrid(0.830, 0.636, 0.606, 0.969, 0.916, 19.279837),
         "weight 500": hybrid(0.843, 0.672, 0.636, 0.964, 0.916, 30.706888)}),
-    "guided": ("covertype.csv.gz", {
+    "guided": ("covertype", {
         "not guided": guided(0.934, 0.482, 0.410, 0.53, loss(), 0.0393),
         "t-SNE 5000 : 1 guiding": guided(0.933, 0.478, 0.417, 0.59, component("embedding"), 195.2),
         "t-SNE 1000 : 1 guiding": guided(0.919, 0.455, 0.372, 0.930, component("embedding"), 42.8),
         "t-SNE 100 : 1 guiding": guided(0.910, 0.466, 0.376, 0.9985, component("embedding"), 4.58)}),
-    "supervised": ("covertype.csv.gz", {"": map_quality(0.888, 0.620, 0.553) + [(loss(), 28.9, -0.03)]}),
+    "supervised": ("covertype", {"": map_quality(0.888, 0.620, 0.553) + [(loss(), 28.9, -0.03)]}),
     "label_embedding": (None, {
         "classifier, softmax twice": [(metric("unseen", "accuracy"), 0.925, 0.022)],
         "regression": label_places(0.233, -0.115, 0.923, 0.017),
@@ -97,7 +100,8 @@ def run(program, folder, seed, out):
     command = [os.path.join(args.build, "examples", program), f"--seed={seed}", f"--out={out}",
                f"--device={args.device}"]
     if folder:
-        command.append(f"--data={os.path.join(args.data, folder)}")
+        path = os.path.join(args.data, folder)
+        command.append(f"--data={path if os.path.exists(path) else args.data}")
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
@@ -105,22 +109,27 @@ def run(program, folder, seed, out):
     seconds = time.perf_counter() - start
     with open(os.path.join(out, "report.json")) as file:
         report = json.load(file)
-    return {r["name"]: r for r in report["runs"]} if report.get("runs") else {"": report}, seconds
+    aside = sum(stage["seconds"] for stage in report["stages"] if stage["name"] in ("measuring quality", "drawing"))
+    runs = {r["name"]: r for r in report["runs"]} if report.get("runs") else {"": report}
+    return runs, seconds, seconds - aside
 
 
 def short(value):
     return f"{value:.3g}" if value < 0.1 or value >= 10 else f"{value:.3f}"
 
 
+chosen = args.only.split(",") if args.only else list(programs)
+if unknown := set(chosen) - set(programs):
+    sys.exit(f"--only: {', '.join(sorted(unknown))} unknown; there are {', '.join(programs)}")
 print(f"seeds {args.seeds}\n{'program':16} {'run':24} {'measure':22} {'mean':>8} {'worst':>8} {'ParaDime':>8}")
 below = 0
 for program, (folder, runs) in programs.items():
-    if args.only and program not in args.only.split(","):
+    if program not in chosen:
         continue
     reports, times = [], []
     with tempfile.TemporaryDirectory() as out:
         for seed in seeds:
-            report, seconds = run(program, folder, seed, out)
+            report, *seconds = run(program, folder, seed, out)
             reports.append(report)
             times.append(seconds)
     for name, rows in runs.items():
@@ -133,5 +142,6 @@ for program, (folder, runs) in programs.items():
             worst = max(values) if less_is_better else min(values)
             print(f"{program:16} {name:24} {measure:22} {short(mean):>8} {short(worst):>8} {short(reference):>8}"
                   + ("  below" if missed else ""), flush=True)
-    print(f"{program:16} {statistics.median(times):.1f} s a run, measuring and drawing included", flush=True)
+    whole, without = (statistics.median(t) for t in zip(*times))
+    print(f"{program:16} {whole:.1f} s a run, {without:.1f} s without measuring and drawing", flush=True)
 print(f"{below} below")

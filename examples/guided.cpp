@@ -79,10 +79,13 @@ Result run_weight(Report& report, const Options& options, const CovertypeSample&
 
   const LabelledPoints train = embedded(routine, covertype.train),
                        unseen = embedded(routine, covertype.unseen);
-  Result result{weight, train.y, train_quality(train),
-                correlation(column(train.y, 0), column(train.x, k_attribute)),
-                importance(routine, train.x.to(options.device), 0)};
-  show_quality(report, {result.train, unseen_quality(train, unseen)});
+  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
+    return std::vector<Quality>{train_quality(train), unseen_quality(train, unseen)};
+  });
+  const Result result{weight, train.y, qualities.front(),
+                      correlation(column(train.y, 0), column(train.x, k_attribute)),
+                      importance(routine, train.x.to(options.device), 0)};
+  show_quality(report, qualities);
   report.metric("train", "correlation", result.correlation);
   report.metric("unseen", "correlation", correlation(column(unseen.y, 0), column(unseen.x, k_attribute)));
   report.metric("train", "importance", result.importance_x[k_attribute]);

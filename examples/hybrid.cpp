@@ -62,12 +62,14 @@ Result run_weight(Report& report, const Options& options, const MnistSplit& mnis
   report.parameters(routine.model());
 
   const LabelledPoints train = embedded(routine, mnist.train), unseen = embedded(routine, mnist.unseen);
-  Result result{weight,
-                train.y,
-                train_quality(train),
-                unseen_quality(train, unseen),
-                accuracy(routine, mnist.train),
-                accuracy(routine, mnist.unseen)};
+  const Result result = timed_stage(report, "measuring quality", [&] {
+    return Result{weight,
+                  train.y,
+                  train_quality(train),
+                  unseen_quality(train, unseen),
+                  accuracy(routine, mnist.train),
+                  accuracy(routine, mnist.unseen)};
+  });
   show_quality(report, {result.train, result.unseen});
   report.metric("train", "accuracy", result.train_accuracy);
   report.metric("unseen", "accuracy", result.unseen_accuracy);

@@ -118,7 +118,7 @@ std::string report_quality(Report& report, const Digits& digits, const Trained& 
     return std::vector<Quality>{train_quality(train), unseen_quality(train, unseen)};
   });
   show_quality(report, qualities);
-  return summary(qualities.back());
+  return summary(qualities.front());
 }
 
 Panel curves_panel(const std::vector<Trained>& runs, const std::string& loss_name) {

@@ -62,7 +62,7 @@ void report_curves(Report& report, const Curves& curves);
 void report_reconstruction(Report& report, const Autoencoder& model, const Tensor& images);
 
 // Neighbours among the images against neighbours among latent values, of at most 5,000 images; gives a
-// summary of those that training did not see.
+// summary of those that it was trained on, which latent_panel draws.
 std::string report_quality(Report& report, const Digits& digits, const Trained& trained);
 
 // --- panels ---

@@ -17,12 +17,11 @@ namespace {
 
 std::filesystem::path covertype_file(const std::filesystem::path& data) {
   if (std::filesystem::is_regular_file(data)) return data;
-  for (const char* name : {"covertype.csv", "covertype.csv.gz", "covtype.data", "covtype.data.gz"})
-    if (std::filesystem::exists(data / name)) return data / name;
-  detail::fail(data.string(),
-               ": has no covtype.data[.gz] or covertype.csv[.gz]; get it with "
-               "examples/get_data.sh covertype --to ",
-               data.string(), ", or say where it is with --data");
+  for (const std::filesystem::path& folder : data_folders(data, "covertype"))
+    for (const char* name : {"covertype.csv", "covertype.csv.gz", "covtype.data", "covtype.data.gz"})
+      if (std::filesystem::exists(folder / name)) return folder / name;
+  detail::fail(data.string(), ": has no covtype.data[.gz] or covertype.csv[.gz]; get it with ",
+               get_data_command(data, "covertype"), ", or say where it is with --data");
 }
 
 // Up to n items that were not drawn, one of each type after another.

@@ -11,24 +11,23 @@
 
 namespace flatland::examples {
 
-LabelledImages read_mnist(const std::filesystem::path& folder, MnistPart part) {
+LabelledImages read_mnist(const std::filesystem::path& data, MnistPart part) {
   const std::vector<std::string> names = part == MnistPart::train
                                              ? std::vector<std::string>{"train", "train-20000"}
                                              : std::vector<std::string>{"t10k"};
-  for (const std::string& name : names) {
-    for (const std::string ending : {"", ".gz"}) {
-      const std::filesystem::path images = folder / (name + "-images-idx3-ubyte" + ending);
-      if (!std::filesystem::exists(images)) continue;
-      LabelledImages mnist{.images = read_idx_images(images),
-                           .labels = read_idx_labels(folder / (name + "-labels-idx1-ubyte" + ending))};
-      FLATLAND_CHECK(mnist.images.size(0) == mnist.labels.numel(), images.string(), ": holds ",
-                     mnist.images.size(0), " images but there are ", mnist.labels.numel(), " labels");
-      return mnist;
-    }
-  }
-  detail::fail(folder.string(), ": has no ", names.front(),
-               "-images-idx3-ubyte[.gz]; get it with examples/get_data.sh mnist --to ", folder.string(),
-               ", or say where it is with --data");
+  for (const std::filesystem::path& folder : data_folders(data, "mnist"))
+    for (const std::string& name : names)
+      for (const std::string ending : {"", ".gz"}) {
+        const std::filesystem::path images = folder / (name + "-images-idx3-ubyte" + ending);
+        if (!std::filesystem::exists(images)) continue;
+        LabelledImages mnist{.images = read_idx_images(images),
+                             .labels = read_idx_labels(folder / (name + "-labels-idx1-ubyte" + ending))};
+        FLATLAND_CHECK(mnist.images.size(0) == mnist.labels.numel(), images.string(), ": holds ",
+                       mnist.images.size(0), " images but there are ", mnist.labels.numel(), " labels");
+        return mnist;
+      }
+  detail::fail(data.string(), ": has no ", names.front(), "-images-idx3-ubyte[.gz]; get it with ",
+               get_data_command(data, "mnist"), ", or say where it is with --data");
 }
 
 MnistSplit read_mnist_split(Report& report, const Options& options, std::int64_t n) {

@@ -161,6 +161,15 @@ Options parse_or_exit(const Program& program, int argc, char** argv) {
   }
 }
 
+std::vector<std::filesystem::path> data_folders(const std::filesystem::path& data, const std::string& set) {
+  return {data, data / set};
+}
+
+std::string get_data_command(const std::filesystem::path& data, const std::string& set) {
+  const std::filesystem::path to = data.filename() == set ? data.parent_path() : data;
+  return "examples/get_data.sh " + set + " --to " + (to.empty() ? std::string(".") : to.string());
+}
+
 int run(const Program& program, int argc, char** argv, void (*body)(const Options&)) {
   const Options options = parse_or_exit(program, argc, argv);
   try {

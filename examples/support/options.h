@@ -47,6 +47,11 @@ Options parse_or_exit(const Program& program, int argc, char** argv);
 Options parse(const Program& program, const std::vector<std::string>& arguments, bool* help = nullptr);
 std::string help_text(const Program& program);
 
+// Where the set's files are: `data` itself, or the folder in it that get_data.sh makes.
+std::vector<std::filesystem::path> data_folders(const std::filesystem::path& data, const std::string& set);
+// The command that puts them there.
+std::string get_data_command(const std::filesystem::path& data, const std::string& set);
+
 // Runs `body` and returns the exit code: an Error becomes a message "name: ..." and 1.
 int run(const Program& program, int argc, char** argv, void (*body)(const Options&));
 

@@ -1,6 +1,9 @@
 // examples/support/options.h.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <filesystem>
+
 #include "examples/support/options.h"
 #include "tests/support/message.h"
 
@@ -69,6 +72,17 @@ TEST_CASE("a bad argument is named, with what is allowed") {
   CHECK(contains(fault({"--quick=yes"}), "--quick: takes no value"));
   CHECK(contains(fault({"--out="}), "--out: a folder is missing"));
   CHECK((best_device() == Device::cuda) == fault({"--device", "cuda"}).empty());
+}
+
+TEST_CASE("data is looked for where get_data.sh puts it") {
+  CHECK(get_data_command("examples/data/mnist", "mnist") == "examples/get_data.sh mnist --to examples/data");
+  CHECK(get_data_command("mnist", "mnist") == "examples/get_data.sh mnist --to .");
+  CHECK(get_data_command("here", "mnist") == "examples/get_data.sh mnist --to here");
+  for (const std::filesystem::path data : {"examples/data/mnist", "here"}) {
+    const std::string command = get_data_command(data, "mnist");
+    const std::filesystem::path put = std::filesystem::path(command.substr(command.rfind(' ') + 1)) / "mnist";
+    CHECK(std::ranges::count(data_folders(data, "mnist"), put) == 1);
+  }
 }
 
 TEST_CASE("the help text names every option and its default") {
