@@ -110,8 +110,8 @@ void ParametricDR::prepare(const Dataset& data) {
     s.compute_derived(true);
   });
   s.given = data;
-  s.prepared = true;
   if (s.run) s.run_on_own([&] { s.run->data_changed(); });
+  s.prepared = true;
 }
 
 bool ParametricDR::run_epochs(int at_most) {
@@ -212,7 +212,10 @@ void ParametricDR::set_global_relation_data(RelationDataMap relations) {
     }
     s.kept_relations.insert(key);
   }
-  if (s.run && s.prepared) s.run_on_own([&] { s.run->data_changed(); });
+  if (!s.run || !s.prepared) return;
+  s.prepared = false;  // unless the run can go on with them
+  s.run_on_own([&] { s.run->data_changed(); });
+  s.prepared = true;
 }
 const Dataset& ParametricDR::dataset() const {
   return state_->data;

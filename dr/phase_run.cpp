@@ -247,7 +247,8 @@ void PhaseRun::add_input_noise(std::int64_t b) {
                  ", to which none can be added; set it to 0");
   Tensor noise = Tensor::empty(x.shape(), x.dtype(), x.device());
   const std::int64_t rows = edges_ ? batch_size_ * (phase_.neg_sampling_rate + 2) : batch_size_;
-  const auto first = static_cast<std::uint64_t>(b * rows * (x.numel() / x.size(0)));
+  const auto first = static_cast<std::uint64_t>(b) * static_cast<std::uint64_t>(rows) *
+                     static_cast<std::uint64_t>(x.numel() / x.size(0));
   with_type(x, [&](auto zero) {
     using T = decltype(zero);
     kernels::fill_normal(current_exec(device_), stream(StreamDomain::input_noise), 0, phase_.input_noise,

@@ -295,6 +295,7 @@ Tensor divided_by_sum(const Tensor& values) {
 }
 
 Tensor RelationData::sub(const Tensor& index, bool normalize) const {
+  const NoGrad no_grad;
   check_index(index);
   if (get_if<NeighborRelations>()) return to_sparse().sub(index, normalize);
   const auto* sparse = get_if<SparseRelations>();

@@ -188,9 +188,13 @@ void check_loss(const std::string& who, const Loss& loss, const TrainingPhase& p
                 const RelationMap& batch_relations) {
   const bool edges = p.sampling == Sampling::negative_edge;
   if (const auto* l = loss.target<CompoundLoss>()) {
+    FLATLAND_CHECK(!l->losses.empty(), who, "CompoundLoss: no losses given");
+    FLATLAND_CHECK(l->weights.empty() || l->weights.size() == l->losses.size(), who,
+                   "CompoundLoss: ", l->losses.size(), " losses but ", l->weights.size(),
+                   " weights; give one each, or none");
     for (std::size_t i = 0; i < l->losses.size(); ++i) {
       const std::string part = who + "part '" + l->losses[i].first + "': ";
-      FLATLAND_CHECK(i >= l->weights.size() || std::isfinite(l->weights[i]), part, "its weight is ",
+      FLATLAND_CHECK(l->weights.empty() || std::isfinite(l->weights[i]), part, "its weight is ",
                      l->weights[i], "; it must be finite");
       check_loss(part, l->losses[i].second, p, batch_relations);
     }

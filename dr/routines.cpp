@@ -1,6 +1,9 @@
 #include <flatland/dr/routines.h>
 #include <flatland/models/fully_connected_embedder.h>
 
+#include <cmath>
+#include <string>
+
 namespace flatland {
 
 namespace {
@@ -19,7 +22,14 @@ ModelHandle model_of(const char* who, const Options& o) {
                                  .input_key = o.data_key});
 }
 
+// The start of a map is derived under a key of its own.
+void check_start(const char* who, bool starts, const std::string& key, const std::string& data_key) {
+  FLATLAND_CHECK(!starts || data_key != key, who, ": data_key is '", key,
+                 "', where the start is put; name that entry otherwise, or do without the start");
+}
+
 ParametricDR::Options tsne_recipe(const ParametricTSNE::Options& o) {
+  check_start("ParametricTSNE", o.pca_initialization, "pca", o.data_key);
   ParametricDR::Options recipe{
       .model = model_of("ParametricTSNE", o),
       .global_relations =
@@ -40,6 +50,11 @@ ParametricDR::Options tsne_recipe(const ParametricTSNE::Options& o) {
 }
 
 ParametricDR::Options umap_recipe(const ParametricUMAP::Options& o) {
+  check_start("ParametricUMAP", o.spectral_initialization, "spectral", o.data_key);
+  const bool fitted = o.a == 0 && o.b == 0;
+  FLATLAND_CHECK(fitted || (o.a > 0 && o.b > 0 && std::isfinite(o.a) && std::isfinite(o.b)),
+                 "ParametricUMAP: a is ", o.a, " and b ", o.b,
+                 "; give both above 0, or neither, and they are fitted to min_dist and spread");
   ParametricDR::Options recipe{
       .model = model_of("ParametricUMAP", o),
       .global_relations =

@@ -84,7 +84,8 @@ class FeatureClassifier final : public Model {
   std::string name() const override { return "FeatureClassifier"; }
   std::int64_t in_dim() const override { return options_.autoencoder->in_dim(); }
   std::string input_key() const override { return options_.autoencoder->input_key(); }
-  bool replayable() const override { return true; }
+  // The autoencoder's values are not among the parameters, so nobody sees when they move.
+  bool replayable() const override { return options_.features == Features::raw; }
   const Options& options() const { return options_; }
 
  private:

@@ -58,7 +58,7 @@ class LabelEmbeddingRegressor final : public Model {
     std::int64_t out_dim = 2;
     Activation activation = flatland::activation::softplus;
     bool learned = false;            // whether the table takes gradients; a fixed one is frozen
-    double max_norm = 0;             // see Embedding
+    double max_norm = 0;             // see Embedding; of the rows that targets() looks up, when it does
     std::string input_key = "main";  // the entry of a data set that it takes
   };
   explicit LabelEmbeddingRegressor(const Options& options);

@@ -230,6 +230,7 @@ TEST_CASE("losses of sampled edges say what they need when the phase is added") 
                    .losses = {{"triplet", TripletLoss{}},
                               {"both", CompoundLoss{{{"near", PositionLoss{}}, {"kin", TripletLoss{}}}}},
                               {"nan", CompoundLoss{{{"near", PositionLoss{}}}, {std::nan("")}}},
+                              {"uneven", CompoundLoss{{{"near", PositionLoss{}}}, {1, 2}}},
                               {"relation", RelationLoss{cross_entropy_loss}}}});
   const auto error = [&](std::vector<std::string> losses, Sampling sampling, int rate,
                          std::string edges = "rel") {
@@ -250,6 +251,7 @@ TEST_CASE("losses of sampled edges say what they need when the phase is added") 
                  "'p': loss 'both': part 'kin': a TripletLoss sets one random item against each edge, but "
                  "neg_sampling_rate is 5; set it to 1"));
   CHECK(contains(error({"nan"}, k_edges, 5), "'p': loss 'nan': part 'near': its weight is nan"));
+  CHECK(contains(error({"uneven"}, k_edges, 5), "'p': loss 'uneven': CompoundLoss: 1 losses but 2 weights"));
   CHECK(contains(error({"triplet"}, k_edges, 1, "same_label"),
                  "no global relations 'same_label' to sample edges from; the routine has 'rel'"));
   CHECK(contains(error({"relation"}, Sampling::whole, 1),

@@ -139,6 +139,13 @@ TEST_CASE("parametric UMAP takes its kernel as it is given") {
 TEST_CASE("errors of parametric t-SNE") {
   CHECK(contains(error_of([] { ParametricTSNE({}); }), "in_dim"));
   CHECK(contains(error_of([] { ParametricTSNE({.in_dim = 3, .out_dim = 0}); }), "out_dim"));
+  CHECK(contains(error_of([] { ParametricTSNE({.in_dim = 3, .data_key = "pca"}); }),
+                 "data_key is 'pca', where the start is put"));
+  CHECK(error_of([] { ParametricTSNE({.in_dim = 3, .pca_initialization = false, .data_key = "pca"}); }) ==
+        "");
+  CHECK(contains(error_of([] { ParametricUMAP({.in_dim = 3, .data_key = "spectral"}); }), "data_key"));
+  CHECK(
+      contains(error_of([] { ParametricUMAP({.in_dim = 3, .a = 1}); }), "a is 1 and b 0; give both above 0"));
 }
 
 // The same numbers are drawn on every device, so that losses differ by rounding alone.
