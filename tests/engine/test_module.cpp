@@ -1,7 +1,10 @@
 #include <doctest/doctest.h>
+#include <flatland/engine/layers.h>
 #include <flatland/engine/module.h>
+#include <flatland/engine/optim.h>
 
 #include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,6 +24,13 @@ TEST_CASE("a sequence of layers names its parameters") {
   CHECK(net[0].weight.shape() == Shape{8, 5});
   CHECK(net.forward(Tensor::zeros({3, 5})).shape() == Shape{3, 2});
   for (const NamedTensor& p : net.parameters()) CHECK(p.tensor.requires_grad());
+}
+
+TEST_CASE("a layer that stands twice has its parameters once") {
+  const auto layer = std::make_shared<Linear>(3, 3);
+  Sequential twice(std::vector<std::shared_ptr<Layer>>{layer, layer});
+  CHECK(twice.parameters().size() == 2);
+  CHECK(make_optimizer(SGD{}, tensors_of(twice.parameters()), 0.1) != nullptr);
 }
 
 TEST_CASE("the last layer has its own activation") {
