@@ -99,6 +99,11 @@ def neighbours(x):
     return index, distances.astype(np.float32)
 
 
+def endless_batches(dr, phase):
+    while True:
+        yield from dr._prepare_loader(phase)
+
+
 def paradime_step(x):
     """One step of ParaDime's own training loop, its own classes throughout."""
     dr = paradime.routines.ParametricTSNE(in_dim=784)
@@ -110,13 +115,10 @@ def paradime_step(x):
     phase = dr.training_phases[1]
     relation, batch_relation = dr.global_relation_data["rel"], dr.batch_relations["rel"]
     optimizer = torch.optim.Adam(dr.model.parameters(), lr=0.01)
-    state = {"loader": iter(())}
+    batches = endless_batches(dr, phase)
 
     def step():
-        batch = next(state["loader"], None)
-        if batch is None:
-            state["loader"] = iter(dr._prepare_loader(phase))
-            batch = next(state["loader"])
+        batch = next(batches)
         optimizer.zero_grad()
         p = relation.sub(batch["indices"])
         q = batch_relation.compute_relations(dr.model.embed(batch["main"])).data
@@ -176,13 +178,10 @@ def paradime_umap_step(x):
     dr.compute_global_relations()
     phase, relation = dr.training_phases[0], dr.batch_relations["rel"]
     optimizer = torch.optim.Adam(dr.model.parameters(), lr=0.01)
-    state = {"loader": iter(())}
+    batches = endless_batches(dr, phase)
 
     def step():
-        batch = next(state["loader"], None)
-        if batch is None:
-            state["loader"] = iter(dr._prepare_loader(phase))
-            batch = next(state["loader"])
+        batch = next(batches)
         optimizer.zero_grad()
         q = relation.compute_relations(dr.model.embed(batch["from_to_data"])).data
         paradime.loss.cross_entropy_loss(batch["rel"], q).backward()
