@@ -1,7 +1,7 @@
 # Installs flatland for the other kinds, or builds and runs a project that uses it.
 #   cmake -D kind=install|find_package|add_subdirectory|pkg_config -D source=... -D binary=... -D work=...
-#         -D prefix=... -D cxx=... -D generator=... -D build_type=... -P build.cmake
-foreach(name kind source binary work prefix cxx generator build_type)
+#         -D prefix=... -D libdir=... -D cxx=... -D generator=... -D build_type=... -P build.cmake
+foreach(name kind source binary work prefix libdir cxx generator build_type)
   if(NOT DEFINED ${name} OR "${${name}}" STREQUAL "")
     message(FATAL_ERROR "build.cmake: ${name} is not given")
   endif()
@@ -24,32 +24,44 @@ if(kind STREQUAL "install")
 endif()
 
 file(COPY ${source}/tests/consumer/main.cpp DESTINATION ${work})
-file(GLOB library_dirs ${prefix}/lib ${prefix}/lib/*-linux-gnu ${prefix}/lib64)
+if(NOT kind STREQUAL "add_subdirectory")
+  # The page's own commands, in a home that has the installation where they put it.
+  file(MAKE_DIRECTORY ${work}/home ${work}/bin)
+  file(CREATE_LINK ${prefix} ${work}/home/.local SYMBOLIC)
+  file(CREATE_LINK ${cxx} ${work}/bin/c++ SYMBOLIC)
+  file(READ ${source}/README.md readme)
+endif()
+function(run_command_of_page pattern)  # the first group is the command
+  if(NOT readme MATCHES "${pattern}")
+    message(FATAL_ERROR "README.md has nothing like '${pattern}'")
+  endif()
+  string(REPLACE "/lib/" "/${libdir}/" command "${CMAKE_MATCH_1}")
+  message("$ ${command}")
+  run(${CMAKE_COMMAND} -E env HOME=${work}/home PATH=${work}/bin:$ENV{PATH} CXX=${cxx} CMAKE_GENERATOR=${generator}
+    CMAKE_BUILD_TYPE=${build_type} CMAKE_BUILD_PARALLEL_LEVEL=2 bash -e -c "${command}")
+endfunction()
 
 if(kind STREQUAL "pkg_config")
-  foreach(dir IN LISTS library_dirs)
-    list(APPEND pc_path ${dir}/pkgconfig)
-  endforeach()
-  list(JOIN pc_path ":" pc_path)
-  execute_process(COMMAND ${CMAKE_COMMAND} -E env PKG_CONFIG_PATH=${pc_path} pkg-config --cflags --libs flatland
-    OUTPUT_VARIABLE flags OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-  message("flags: ${flags}")
-  separate_arguments(flags UNIX_COMMAND "${flags}")
-  run(${cxx} -std=c++20 main.cpp ${flags} -o app)
-  list(JOIN library_dirs ":" library_path)
-  run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${library_path} ./app)
+  run_command_of_page("```sh\n([^`]*pkg-config --cflags[^`]*)```")
+  run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${prefix}/${libdir} ./app)
   return()
 endif()
 
 file(COPY ${source}/tests/consumer/${kind}/CMakeLists.txt DESTINATION ${work})
 if(kind STREQUAL "find_package")
-  set(where -D CMAKE_PREFIX_PATH=${prefix})
+  run_command_of_page("`(cmake -B build [^`]*)`")
 else()
   # What is proven here is that it builds; hot code need not be fast.
-  set(where -D FLATLAND_KERNEL_OPTIMIZATION=-O0 -D FLATLAND_ISA_LEVELS=v1)
-  set(build_type "")
   file(CREATE_LINK ${source} ${work}/flatland SYMBOLIC)
+  set(configure ${CMAKE_COMMAND} -B build -G ${generator} -D CMAKE_CXX_COMPILER=${cxx}
+    -D FLATLAND_KERNEL_OPTIMIZATION=-O0 -D FLATLAND_ISA_LEVELS=v1)
+  # First as a project that asks for nothing.
+  file(READ ${work}/CMakeLists.txt asking)
+  string(REPLACE "set(FLATLAND_OPENMP AUTO)\n" "" silent "${asking}")
+  file(WRITE ${work}/CMakeLists.txt "${silent}")
+  run(${configure} -D expected_threads=OFF)
+  file(WRITE ${work}/CMakeLists.txt "${asking}")
+  run(${configure} -D expected_threads=ON)
+  run(${CMAKE_COMMAND} --build build --target app --parallel 2)
 endif()
-run(${CMAKE_COMMAND} -S . -B build -G ${generator} -D CMAKE_CXX_COMPILER=${cxx} -D CMAKE_BUILD_TYPE=${build_type} ${where})
-run(${CMAKE_COMMAND} --build build --target app --parallel 2)
 run(build/app)
