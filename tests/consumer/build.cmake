@@ -26,8 +26,8 @@ endif()
 file(COPY ${source}/tests/consumer/main.cpp DESTINATION ${work})
 if(NOT kind STREQUAL "add_subdirectory")
   # The page's own commands, in a home that has the installation where they put it.
-  file(MAKE_DIRECTORY ${work}/home ${work}/bin)
-  file(CREATE_LINK ${prefix} ${work}/home/.local SYMBOLIC)
+  file(MAKE_DIRECTORY ${work}/user ${work}/bin)
+  file(CREATE_LINK ${prefix} ${work}/user/.local SYMBOLIC)
   file(CREATE_LINK ${cxx} ${work}/bin/c++ SYMBOLIC)
   file(READ ${source}/README.md readme)
 endif()
@@ -37,7 +37,7 @@ function(run_command_of_page pattern)  # the first group is the command
   endif()
   string(REPLACE "/lib/" "/${libdir}/" command "${CMAKE_MATCH_1}")
   message("$ ${command}")
-  run(${CMAKE_COMMAND} -E env HOME=${work}/home PATH=${work}/bin:$ENV{PATH} CXX=${cxx} CMAKE_GENERATOR=${generator}
+  run(${CMAKE_COMMAND} -E env HOME=${work}/user PATH=${work}/bin:$ENV{PATH} CXX=${cxx} CMAKE_GENERATOR=${generator}
     CMAKE_BUILD_TYPE=${build_type} CMAKE_BUILD_PARALLEL_LEVEL=2 bash -e -c "${command}")
 endfunction()
 

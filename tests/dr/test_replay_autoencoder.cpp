@@ -6,6 +6,7 @@
 
 #include "tests/support/replay.h"
 #include "tests/support/tensors.h"
+#include "tests/support/ulps.h"
 
 #include <algorithm>
 #include <cmath>
@@ -38,7 +39,7 @@ double worst_deviation(Optimizer& optimizer, const Autoencoder& model, const Ten
     const Tensor loss = mse_loss(model.reconstruct(x), x);
     loss.backward();
     optimizer.step();
-    worst = std::max(worst, std::abs(loss.item() / expected.at(step) - 1));
+    worst = test::worse(worst, std::abs(loss.item() / expected.at(step) - 1));
   }
   return worst;
 }

@@ -4,7 +4,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/rule.cmake)
 file(GLOB_RECURSE found RELATIVE ${source} ${source}/kernels/* ${source}/engine/* ${source}/models/* ${source}/dr/*
   ${source}/examples/* ${source}/bench/* ${source}/tests/*)
 files_of(root *.md CMakeLists.txt CMakePresets.json .clang-format)
-list(FILTER found INCLUDE REGEX "\\.(h|cpp|txt|cmake|sh|md)$")
+list(FILTER found INCLUDE REGEX "\\.(h|cpp|cu|cuh|inc|py|txt|cmake|sh|md)$")
 list(LENGTH found count)
 if(count LESS 10)
   message(FATAL_ERROR "found only ${count} files in ${source}")

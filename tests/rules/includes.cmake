@@ -3,7 +3,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/rule.cmake)
 
 foreach(layer IN LISTS layers)
   list(APPEND allowed ${layer})
-  files_of(files ${layer}/*.h ${layer}/*.cpp)
+  code_files_of(${layer} files)
   foreach(file IN LISTS files)
     code_of(${file} text)
     string(REGEX MATCHALL "#include *[<\"][^>\"]*[>\"]" includes "${text}")

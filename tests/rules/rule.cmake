@@ -16,6 +16,16 @@ function(files_of result)
   set(${result} ${found} PARENT_SCOPE)
 endfunction()
 
+# code_files_of(<layer> <result>): all its code, of every kind and depth. No rule may look at fewer kinds.
+function(code_files_of layer result)
+  file(GLOB_RECURSE found RELATIVE ${source} ${source}/${layer}/*.h ${source}/${layer}/*.cpp ${source}/${layer}/*.cu
+    ${source}/${layer}/*.cuh)
+  if(NOT found)
+    message(FATAL_ERROR "found no code in ${source}/${layer}")
+  endif()
+  set(${result} ${found} PARENT_SCOPE)
+endfunction()
+
 # The text of a file without its // comments.
 function(code_of file result)
   file(READ ${source}/${file} text)

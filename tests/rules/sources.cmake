@@ -2,7 +2,7 @@
 include(${CMAKE_CURRENT_LIST_DIR}/rule.cmake)
 
 foreach(layer IN LISTS layers)
-  files_of(files ${layer}/*.h ${layer}/*.cpp)
+  code_files_of(${layer} files)
   foreach(file IN LISTS files)
     code_of(${file} text)
     foreach(name cout cerr clog random_device mt19937 shuffle)
