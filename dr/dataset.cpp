@@ -117,7 +117,8 @@ Dataset Dataset::rows(const Tensor& index) const {
   part.own_indices_ = own_indices_;
   for (const auto& [key, value] : entries_) {
     const bool renumber = own_indices_ && key == k_indices;
-    part.put(key, renumber ? Tensor::arange(index.numel()).to(value.device()) : gather_rows(value, index));
+    part.put(key, renumber ? Tensor::arange(index.numel()).to(value.device())
+                           : gather_rows(value, index.to(value.device())));
   }
   return part;
 }

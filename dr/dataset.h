@@ -36,7 +36,8 @@ class Dataset {
   // Rows [begin, end), and the first n; Error when out of range (a range is never clipped).
   Dataset slice(std::int64_t begin, std::int64_t end) const;
   Dataset first(std::int64_t n) const { return slice(0, n); }
-  // The given rows (int64 (n)), in that order. "indices" counts the new rows unless it was given by the user.
+  // The given rows (int64 (n), on any device), in that order. "indices" counts the new rows unless it was
+  // given by the user.
   Dataset rows(const Tensor& index) const;
   Dataset to(Device device) const;
   // Floating entries in another floating type.
@@ -50,7 +51,8 @@ class Dataset {
   bool own_indices_ = true;  // "indices" is ours, not the user's
 };
 
-// Error when x holds NaN or infinity: "<who>: 3 values are not finite, the first in row 4, column 2 (nan)".
+// Error when x holds NaN or infinity: "<who>: 3 values are NaN or infinite, the first in row 4, column 2
+// (nan, counted from 0); ...".
 void check_finite(std::string_view who, const Tensor& x);
 
 }  // namespace flatland

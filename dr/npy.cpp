@@ -206,8 +206,8 @@ Tensor read_npy(const std::filesystem::path& path) {
 }
 
 void write_npy(const std::filesystem::path& path, const Tensor& tensor) {
-  FLATLAND_CHECK(tensor.defined(), "write_npy: ", path.string(), ": the tensor is undefined");
-  FLATLAND_CHECK(tensor.device() == Device::cpu, "write_npy: ", path.string(), ": the tensor is on ",
+  FLATLAND_CHECK(tensor.defined(), path.string(), ": the tensor to write is undefined");
+  FLATLAND_CHECK(tensor.device() == Device::cpu, path.string(), ": the tensor to write is on ",
                  name(tensor.device()), "; write tensor.to(Device::cpu)");
   std::string dict = "{'descr': '";
   dict += k_little ? '<' : '>';

@@ -46,7 +46,7 @@ class Report {
   void metric(std::string_view group, std::string_view name, double value);
   void parameters(const Module& module);
   void file(const std::filesystem::path& path);
-  // Any other number, text or list of numbers at the top level.
+  // Any other number or text at the top level.
   void set(std::string_view name, double value);
   void set(std::string_view name, std::string_view text);
 

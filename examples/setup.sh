@@ -5,8 +5,8 @@ set -euo pipefail
 usage() {
   cat <<'TEXT'
 usage: setup.sh [--minimal] [--tests] [--bench] [--sanitizers] [--check]
-  (nothing)      compiler, CMake, Ninja, Eigen, Spectra, zlib, Cairo: library, examples, pictures
-  --minimal      without zlib and Cairo
+  (nothing)      compiler, CMake, Ninja, Eigen, Spectra, zlib, Cairo, curl: library, examples, pictures, their data
+  --minimal      without zlib, Cairo and curl
   --tests        also doctest, and Boost.Context for the tests of CUDA kernels without a GPU
   --bench        also Google Benchmark
   --sanitizers   also clang and its OpenMP, for the tsan preset, clang-format and ccache
@@ -28,6 +28,7 @@ for argument in "$@"; do
 done
 
 have() { command -v "$1" > /dev/null 2>&1; }
+can_download() { have curl || have wget; }
 cmake_is_new_enough() {
   have cmake || return 1
   local version
@@ -76,6 +77,8 @@ if [ $minimal = no ]; then
   want zlib1g-dev
   want libcairo2-dev
   want pkg-config have pkg-config
+  want curl can_download
+  want ca-certificates
 fi
 if [ $tests = yes ]; then
   want doctest-dev

@@ -101,6 +101,17 @@ TEST_CASE("a shuffling loader has each item once an epoch, in an order of seed a
   CHECK(cycled == Numbers(want.begin(), want.begin() + 67));
 }
 
+TEST_CASE("rows are chosen by numbers of any device, on every device") {
+  for (const Device device : test::devices()) {
+    const Dataset data = numbered(100).to(device);
+    const Dataset chosen = data.rows(balanced_items(data["labels"], 4, 8));
+    CHECK(chosen["main"].device() == device);
+    std::map<std::int64_t, int> of_class;
+    for (const std::int64_t label : chosen["labels"].to_vector<std::int64_t>()) ++of_class[label];
+    CHECK(of_class == std::map<std::int64_t, int>{{0, 4}, {1, 4}, {2, 4}});
+  }
+}
+
 TEST_CASE("a subset of n labelled items a class") {
   const Dataset data = numbered(100);
   const Tensor chosen = balanced_items(data["labels"], 4, 8);

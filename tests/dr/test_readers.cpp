@@ -82,6 +82,10 @@ int refused_of_500(const std::string& valid, Read read) {
 
 }  // namespace
 
+TEST_CASE("NPY: an error begins with the file's name, in writing too") {
+  CHECK(message([] { write_npy("none.npy", Tensor()); }) == "none.npy: the tensor to write is undefined");
+}
+
 TEST_CASE("NPY: what write_npy writes, read_npy reads, for every type and rank") {
   const auto round_trip = [](const Tensor& tensor) {
     const TempFile file(".npy");

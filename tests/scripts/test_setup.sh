@@ -25,18 +25,26 @@ stub cmake <<< 'echo "cmake version ${CMAKE_IS:-3.25.1}"'
 stub c++ <<< 'exit 0'
 stub ninja <<< 'exit 0'
 stub pkg-config <<< 'exit 0'
+stub curl <<< 'exit 0'
 stub id <<< 'echo "${UID_IS:-0}"'
 stub dpkg-query <<< 'case " $INSTALLED " in *" ${!#} "*) echo "install ok installed" ;; *) exit 1 ;; esac'
 stub apt-get <<< 'echo "$@" >> apt'
-all="libeigen3-dev libspectra-dev zlib1g-dev libcairo2-dev"
+all="libeigen3-dev libspectra-dev zlib1g-dev libcairo2-dev ca-certificates"
 
 INSTALLED=$all run || fail "nothing is missing"
 [ ! -e apt ] || fail "called apt-get although nothing is missing"
 INSTALLED="libeigen3-dev" run || fail "installing"
-grep -qx -- '-q install -y --no-install-recommends libspectra-dev zlib1g-dev libcairo2-dev' apt || fail "$(cat apt)"
+grep -qx -- '-q install -y --no-install-recommends libspectra-dev zlib1g-dev libcairo2-dev ca-certificates' apt || fail "$(cat apt)"
 rm apt
 INSTALLED="libeigen3-dev libspectra-dev" run --minimal || fail "--minimal"
 [ ! -e apt ] || fail "--minimal wants more than it needs"
+rm bin/curl
+INSTALLED=$all run || fail "without a downloader"
+grep -q ' curl$' apt || fail "$(cat apt)"
+rm apt
+stub wget <<< 'exit 0'
+INSTALLED=$all run || fail "with wget"
+[ ! -e apt ] || fail "wants curl beside wget"
 rm bin/c++ bin/ninja
 INSTALLED=$all run --tests --bench || fail "--tests --bench"
 grep -q 'g++ ninja-build doctest-dev libboost-context-dev libbenchmark-dev$' apt || fail "$(cat apt)"
