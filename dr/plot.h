@@ -64,6 +64,9 @@ struct HeatMap {
   std::string columns_name = {};
   std::string values_name = {};
   bool write_values = false;  // in the cells
+  // Above 0: colours run from blue at -span over white at 0 to red at span, in this panel as in its
+  // neighbours.
+  double span = 0;  // 0: from the smallest value to the largest
 };
 
 // Small grey images in rows and columns.

@@ -10,6 +10,7 @@
 #include <flatland/engine/ops.h>
 #include <flatland/models/fully_connected_embedder.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -99,7 +100,7 @@ std::string title_of(double weight) {
 }
 
 Figure figure_of(const std::vector<Result>& results, const Tensor& data) {
-  Figure figure{.title = "Forest cover types, t-SNE with a guided x axis", .panels = {}, .columns = 3};
+  Figure figure{.title = "Forest cover types, t-SNE with a guided x axis", .panels = {}, .columns = 2};
   const Tensor attribute = column(data, k_attribute);
   for (const Result& r : results) {
     char note[96];
@@ -108,15 +109,20 @@ Figure figure_of(const std::vector<Result>& results, const Tensor& data) {
     figure.panels.push_back(
         {.title = title_of(r.weight),
          .note = note,
-         .content = Scatter{
-             .points = r.map, .values = attribute, .values_name = k_covertype_attributes[k_attribute]}});
+         .content = Scatter{.points = r.map,
+                            .values = attribute,
+                            .values_name = std::string(k_covertype_attributes[k_attribute]) + ", scaled"}});
   }
+  double most = 0;  // both on one axis
+  for (const double share : results.front().importance_x) most = std::max(most, share);
+  for (const double share : results.back().importance_x) most = std::max(most, share);
   for (const Result* r : {&results.front(), &results.back()})
     figure.panels.push_back(
         {.title = "what x depends on, " + title_of(r->weight),
          .note = "mean gradient of x by each attribute, as a share",
          .content = Bars{.names = {k_covertype_attributes.begin(), k_covertype_attributes.end()},
-                         .values = r->importance_x}});
+                         .values = r->importance_x,
+                         .axis = {.max = most}}});
   return figure;
 }
 

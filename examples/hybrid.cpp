@@ -77,7 +77,10 @@ Result run_weight(Report& report, const Options& options, const MnistSplit& mnis
 }
 
 Figure figure_of(const std::vector<Result>& results, const Tensor& labels) {
-  Figure figure{.title = "MNIST, t-SNE and classification by one network", .panels = {}, .columns = 3};
+  Figure figure{.title = "MNIST, t-SNE and classification by one network",
+                .note = "the weight of the t-SNE loss : that of the classification",
+                .panels = {},
+                .columns = 3};
   Line train{.name = "train"}, unseen{.name = "unseen"};
   for (const Result& r : results) {
     char title[64], note[96];
@@ -90,11 +93,9 @@ Figure figure_of(const std::vector<Result>& results, const Tensor& labels) {
     train.x.push_back(r.weight), train.y.push_back(r.train_accuracy);
     unseen.x.push_back(r.weight), unseen.y.push_back(r.unseen_accuracy);
   }
-  figure.panels.push_back(
-      {.title = "accuracy of the class head",
-       .note = "against the weight of the t-SNE loss",
-       .content =
-           Lines{.lines = {train, unseen}, .x = {.name = "weight", .log = true}, .y = {.name = "accuracy"}}});
+  figure.panels.push_back({.title = "accuracy of the class head",
+                           .note = "against the weight of the t-SNE loss",
+                           .content = Lines{.lines = {train, unseen}, .x = {.name = "weight", .log = true}}});
   return figure;
 }
 

@@ -80,12 +80,12 @@ std::array<double, 2> plane_cosines(const Tensor& a, const Tensor& b) {
 }
 
 Panel heat_map(const std::string& title, const std::string& note, const Tensor& weights,
-               const std::string& row, const std::vector<std::string>& attributes) {
+               const std::string& row, const std::vector<std::string>& attributes, double span) {
   std::vector<std::string> rows;
   for (std::int64_t i = 0; i < weights.size(0); ++i) rows.push_back(row + " " + std::to_string(i + 1));
   return {.title = title,
           .note = note,
-          .content = HeatMap{.values = weights, .row_names = rows, .column_names = attributes}};
+          .content = HeatMap{.values = weights, .row_names = rows, .column_names = attributes, .span = span}};
 }
 
 void mds(const Options& options) {
@@ -139,16 +139,21 @@ void mds(const Options& options) {
       "%.4f\n\n",
       cosines[0], cosines[1]);
   char note[96];
-  std::snprintf(note, sizeof note, "its plane meets theirs with cosines %.4f and %.4f", cosines[0],
+  std::snprintf(note, sizeof note, "cosines of its angles to their plane: %.3f and %.3f", cosines[0],
                 cosines[1]);
+  double span = 0;  // one scale of colours for all
+  for (const Tensor& weights : {pca.components, learned, plane}) {
+    for (const double w : weights.to_vector<double>()) span = std::max(span, std::abs(w));
+  }
   write_results(
       report, options,
       {.title = "Linear maps of a diabetes study",
-       .panels = {heat_map("principal components", "computed", pca.components, "component", attributes),
-                  heat_map("learned from coordinates", "by a linear map", learned, "component", attributes),
+       .panels = {heat_map("principal components", "computed", pca.components, "component", attributes, span),
+                  heat_map("learned from coordinates", "components that hardly vary are hardly learned",
+                           learned, "component", attributes, span),
                   heat_map("first two components", "computed", slice_rows(pca.components, 0, 2), "component",
-                           attributes),
-                  heat_map("metric scaling", note, plane, "axis", attributes)},
+                           attributes, span),
+                  heat_map("metric scaling", note, plane, "axis", attributes, span)},
        .columns = 2},
       "mds.png");
 }

@@ -13,7 +13,7 @@ namespace {
 
 constexpr double k_pi = 3.14159265358979323846;
 constexpr double k_png_scale = 2;            // pixels a point
-constexpr double k_dots_scale = 4;           // pixels a point where dots become a picture
+constexpr double k_vector_scale = 4;         // pixels a point where dots or cells become a picture
 constexpr std::size_t k_vector_dots = 6000;  // up to so many stay shapes
 
 cairo_status_t append(void* text, const unsigned char* bytes, unsigned int length) {
@@ -162,11 +162,11 @@ void Canvas::dots(std::span<const Dot> dots, Color edge, double edge_width, cons
   };
   if (s.format == ".png" || dots.size() <= k_vector_dots) return draw(s.cr);
 
-  cairo_surface_t* image =
-      cairo_image_surface_create(CAIRO_FORMAT_ARGB32, static_cast<int>(std::ceil(area.width * k_dots_scale)),
-                                 static_cast<int>(std::ceil(area.height * k_dots_scale)));
-  cairo_surface_set_device_scale(image, k_dots_scale, k_dots_scale);
-  cairo_surface_set_device_offset(image, -area.x * k_dots_scale, -area.y * k_dots_scale);
+  cairo_surface_t* image = cairo_image_surface_create(
+      CAIRO_FORMAT_ARGB32, static_cast<int>(std::ceil(area.width * k_vector_scale)),
+      static_cast<int>(std::ceil(area.height * k_vector_scale)));
+  cairo_surface_set_device_scale(image, k_vector_scale, k_vector_scale);
+  cairo_surface_set_device_offset(image, -area.x * k_vector_scale, -area.y * k_vector_scale);
   cairo_t* cr = cairo_create(image);
   draw(cr);
   cairo_destroy(cr);
@@ -177,15 +177,21 @@ void Canvas::dots(std::span<const Dot> dots, Color edge, double edge_width, cons
 
 void Canvas::pixels(const std::vector<Color>& colors, int width, int height, const Box& box) {
   State& s = *state_;
-  cairo_surface_t* image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, width, height);
+  // A viewer of SVG or PDF smooths what it enlarges, so each pixel becomes many.
+  const auto copies = [&](double side, int n) {
+    return s.format == ".png" ? 1 : std::max(1, static_cast<int>(std::ceil(k_vector_scale * side / n)));
+  };
+  const int across = copies(box.width, width), down = copies(box.height, height);
+  const int fine_width = across * width, fine_height = down * height;
+  cairo_surface_t* image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, fine_width, fine_height);
   check(cairo_surface_status(image));
   unsigned char* rows = cairo_image_surface_get_data(image);
   const int stride = cairo_image_surface_get_stride(image);
   const auto byte = [](double value) { return static_cast<std::uint32_t>(std::lround(255 * value)); };
-  for (int i = 0; i < height; ++i) {
-    for (int j = 0; j < width; ++j) {
-      const Color& c =
-          colors[static_cast<std::size_t>(i) * static_cast<std::size_t>(width) + static_cast<std::size_t>(j)];
+  for (int i = 0; i < fine_height; ++i) {
+    for (int j = 0; j < fine_width; ++j) {
+      const Color& c = colors[static_cast<std::size_t>(i / down) * static_cast<std::size_t>(width) +
+                              static_cast<std::size_t>(j / across)];
       const std::uint32_t pixel = byte(c.r) << 16 | byte(c.g) << 8 | byte(c.b);
       std::memcpy(rows + static_cast<std::ptrdiff_t>(i) * stride + 4 * j, &pixel, 4);
     }
@@ -193,10 +199,10 @@ void Canvas::pixels(const std::vector<Color>& colors, int width, int height, con
   cairo_surface_mark_dirty(image);
   cairo_save(s.cr);
   cairo_translate(s.cr, box.x, box.y);
-  cairo_scale(s.cr, box.width / width, box.height / height);
+  cairo_scale(s.cr, box.width / fine_width, box.height / fine_height);
   cairo_set_source_surface(s.cr, image, 0, 0);
   cairo_pattern_set_filter(cairo_get_source(s.cr), CAIRO_FILTER_NEAREST);
-  cairo_rectangle(s.cr, 0, 0, width, height);
+  cairo_rectangle(s.cr, 0, 0, fine_width, fine_height);
   cairo_fill(s.cr);
   cairo_restore(s.cr);
   cairo_surface_destroy(image);

@@ -42,4 +42,9 @@ Color value_color(double t) {
   return mix(k_viridis[i], k_viridis[i + 1], at - static_cast<double>(i));
 }
 
+Color signed_color(double t) {
+  constexpr Color k_below = rgb(0x2166ac), k_above = rgb(0xb2182b);
+  return mix(k_white, t < 0 ? k_below : k_above, std::min(std::fabs(t), 1.0));
+}
+
 }  // namespace flatland::plot

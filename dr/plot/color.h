@@ -31,4 +31,7 @@ Color class_color(std::size_t i, std::size_t n);
 // 0 .. 1 from dark to light, even in lightness: viridis (S. van der Walt, N. Smith; CC0).
 Color value_color(double t);
 
+// -1 .. 1 from blue over white to red.
+Color signed_color(double t);
+
 }  // namespace flatland::plot

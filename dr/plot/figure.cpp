@@ -53,20 +53,25 @@ double header_height(const Panel& panel) {
   return rows > 0 ? rows + k_panel_header_gap : 0;
 }
 
-// One legend for all panels when all that have one say the same.
+double header_width(const Panel& panel, Canvas& canvas) {
+  return std::max(canvas.text_width(panel.title, k_panel_title), canvas.text_width(panel.note, k_panel_note));
+}
+
+// One legend for all embeddings, or else for all lines, when there are several and all say the same. A legend
+// of one panel stays with it.
 void choose_legends(const Figure& figure, Layout& layout) {
-  bool same = true;
-  for (const Panel& panel : figure.panels) {
-    layout.legends.push_back(legend_of(panel));
-    const auto& entries = layout.legends.back();
-    if (entries.empty()) continue;
-    if (layout.common_legend.empty()) layout.common_legend = entries;
-    same = same && entries == layout.common_legend;
-  }
-  if (same) {
-    for (auto& entries : layout.legends) entries.clear();
-  } else {
-    layout.common_legend.clear();
+  for (const Panel& panel : figure.panels) layout.legends.push_back(legend_of(panel));
+  for (const bool lines : {false, true}) {
+    std::vector<std::vector<LegendEntry>*> legends;
+    for (auto& entries : layout.legends) {
+      if (!entries.empty() && entries.front().line == lines) legends.push_back(&entries);
+    }
+    const bool same =
+        std::ranges::all_of(legends, [&](auto* entries) { return *entries == *legends.front(); });
+    if (legends.size() < 2 || !same) continue;
+    layout.common_legend = *legends.front();
+    for (auto* entries : legends) entries->clear();
+    return;
   }
 }
 
@@ -100,6 +105,7 @@ Layout layout_of(const Figure& figure, Canvas& canvas) {
     margin.top += header_height(panel);
     const double entries = legend_width(layout.legends[i], layout.panel_height, canvas);
     if (entries > 0) margin.right += k_legend_gap + entries;
+    margin.right = std::max(margin.right, header_width(panel, canvas) - layout.panel_width);
     const std::size_t column = i % layout.columns, row = i / layout.columns;
     layout.left[column] = std::max(layout.left[column], margin.left);
     layout.right[column] = std::max(layout.right[column], margin.right);

@@ -14,6 +14,7 @@ constexpr double k_max_name = 120;
 constexpr std::int64_t k_max_cells = 4096;  // more are drawn as a picture
 
 ColorBar color_bar(const HeatMap& panel) {
+  if (panel.span > 0) return {-panel.span, panel.span, panel.values_name, true};
   std::vector<double> values = panel.values.to_vector<double>();
   std::erase_if(values, [](double value) { return !std::isfinite(value); });
   const auto [min, max] = std::ranges::minmax_element(values);
@@ -21,8 +22,7 @@ ColorBar color_bar(const HeatMap& panel) {
 }
 
 Color color_of(double value, const ColorBar& bar) {
-  if (!std::isfinite(value)) return k_frame;
-  return value_color(bar.max > bar.min ? (value - bar.min) / (bar.max - bar.min) : 0.5);
+  return std::isfinite(value) ? bar.color(value) : k_frame;
 }
 
 // Whole numbers without a point, others with two digits.
@@ -49,6 +49,8 @@ void check(const HeatMap& panel, const std::string& who) {
   const std::vector<double> values = panel.values.to_vector<double>();
   FLATLAND_CHECK(std::ranges::any_of(values, [](double value) { return std::isfinite(value); }), who,
                  ": no value is finite");
+  FLATLAND_CHECK(std::isfinite(panel.span) && panel.span >= 0, who, ": span is ", panel.span,
+                 "; give the largest absolute value that has a colour, or 0");
 }
 
 Margins margins(const HeatMap& panel, Canvas& canvas) {
@@ -89,6 +91,7 @@ void draw(const HeatMap& panel, Canvas& canvas, const Box& box) {
       }
     }
   }
+  if (bar.two_signs) canvas.frame(box, k_frame, 0.75);  // white cells end somewhere
   for (std::size_t i = 0; i < panel.row_names.size(); ++i) {
     const double y = box.y + (static_cast<double>(i) + 0.5) * height;
     canvas.text(shortened(panel.row_names[i], k_max_name, k_tick_font, canvas),

@@ -94,7 +94,8 @@ void draw_color_bar(const ColorBar& bar, Canvas& canvas, const Box& panel) {
   if (!bar.name.empty()) canvas.text(bar.name, {box.x, panel.y + 9}, k_name_font);
   constexpr int k_steps = 256;
   std::vector<Color> colors;
-  for (int i = k_steps - 1; i >= 0; --i) colors.push_back(value_color(i / (k_steps - 1.0)));
+  for (int i = k_steps - 1; i >= 0; --i)
+    colors.push_back(bar.color(bar.min + i / (k_steps - 1.0) * (bar.max - bar.min)));
   canvas.pixels(colors, 1, k_steps, box);
   const Scale y(bar.min, bar.max, false, box.bottom(), box.y);
   for (const Tick& tick : bar_ticks(bar)) {

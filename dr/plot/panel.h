@@ -79,6 +79,12 @@ void draw_legend(const std::vector<LegendEntry>& entries, Canvas& canvas, const 
 struct ColorBar {
   double min = 0, max = 1;
   std::string name;
+  bool two_signs = false;  // around 0, else from dark to light
+
+  Color color(double value) const {
+    const double t = max > min ? (value - min) / (max - min) : 0.5;
+    return two_signs ? signed_color(2 * t - 1) : value_color(t);
+  }
 };
 double color_bar_width(const ColorBar& bar, Canvas& canvas);
 void draw_color_bar(const ColorBar& bar, Canvas& canvas, const Box& panel);

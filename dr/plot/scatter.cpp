@@ -54,10 +54,7 @@ std::vector<Color> colors_of(const Scatter& panel, double opacity) {
   if (panel.values.defined()) {
     const std::vector<double> values = panel.values.to_vector<double>();
     const ColorBar bar = color_bar(panel);
-    for (std::size_t i = 0; i < n; ++i) {
-      const double t = bar.max > bar.min ? (values[i] - bar.min) / (bar.max - bar.min) : 0.5;
-      colors[i] = value_color(t).with_alpha(opacity);
-    }
+    for (std::size_t i = 0; i < n; ++i) colors[i] = bar.color(values[i]).with_alpha(opacity);
   } else if (panel.labels.defined()) {
     const std::vector<std::int64_t> labels = labels_of(panel);
     const std::size_t classes = class_count(labels, panel);

@@ -38,6 +38,12 @@ std::string drawn(const Figure& figure, const std::string& ending) {
   return read_file(file.path());
 }
 
+// Of the picture, in points.
+double width_of(const Figure& figure) {
+  const std::string svg = drawn(figure, ".svg");
+  return std::stod(svg.substr(svg.find(" width=\"") + 8));
+}
+
 std::string fault(Panel panel) {
   return message([&] { drawn(one(std::move(panel)), ".svg"); });
 }
@@ -142,6 +148,47 @@ TEST_CASE("odd sizes: one point, equal points, huge and tiny values, many classe
   CHECK(!drawn(one({.content = HeatMap{.values = Tensor::zeros({200, 300})}}), ".png").empty());
 }
 
+TEST_CASE("an SVG's images keep their pixels apart where a viewer smooths") {
+  const Images images{.pixels = Tensor::ones({5, 6}), .height = 2, .width = 3};
+  CHECK(contains(drawn(one({.content = images}), ".svg"), "<image"));
+  CHECK(contains(drawn(one({.content = images}), ".svg"), " width=\"1320\""));  // 4 a point, not 11 in all
+}
+
+TEST_CASE("a title wider than its panel makes the picture wider") {
+  const Panel narrow{.title = "short", .note = "note", .content = scatter(10)};
+  Panel wide = narrow;
+  wide.note = std::string(120, 'w');
+  const double usual = width_of({.panels = {narrow, narrow}});
+  CHECK(width_of({.panels = {narrow, wide}}) > usual + 300);
+  CHECK(width_of({.panels = {wide, narrow}}) > usual + 300);
+}
+
+TEST_CASE("embeddings share a legend, also beside lines, which keep their own") {
+  const Lines lines{.lines = {{.name = "m", .y = {1, 2}}, {.name = "n", .y = {2, 1}}}};
+  Scatter plain = scatter(20);
+  plain.labels = {};
+  const auto letters = [&](const Scatter& second) {
+    const std::string svg =
+        drawn({.panels = {{.content = scatter(20)}, {.content = second}, {.content = lines}}}, ".svg");
+    std::size_t count = 0;
+    for (std::size_t at = 0; (at = svg.find("#glyph", at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  CHECK(letters(scatter(30)) == letters(plain));
+}
+
+TEST_CASE("a heat map of both signs is white at 0 and equally strong on either side") {
+  const auto with_span = [](double span) {
+    return drawn(one({.content = HeatMap{.values = Tensor::of({{-1, 0, 2}}), .span = span}}), ".svg");
+  };
+  const std::string blue = "rgb(12.941176%,40%,67.45098%)", red = "rgb(69.803922%,9.411765%,16.862745%)";
+  CHECK(contains(with_span(1), blue));
+  CHECK(contains(with_span(1), red));
+  CHECK(!contains(with_span(2), blue));
+  CHECK(contains(with_span(2), red));
+  CHECK(!contains(with_span(4), red));
+}
+
 TEST_CASE("panels of one map may share their scale") {
   Figure figure{.panels = {{.content = scatter(100)}, {.content = scatter(8)}}};
   const std::string own = drawn(figure, ".svg");
@@ -185,6 +232,7 @@ TEST_CASE("errors name the panel and the reason") {
   CHECK(contains(fault({.content = Bars{.names = {"a"}, .values = {NAN}}}), "bar 'a' is NaN or infinite"));
   CHECK(contains(fault({.content = HeatMap{.values = Tensor::zeros({2, 2}), .row_names = {"a"}}}),
                  "2 rows but 1 names"));
+  CHECK(contains(fault({.content = HeatMap{.values = Tensor::zeros({2, 2}), .span = -1}}), "span is -1"));
   CHECK(contains(fault({.content = Images{.pixels = Tensor::zeros({2, 5}), .height = 2, .width = 3}}),
                  "5 pixels are not 2 x 3"));
   if (std::filesystem::exists("/dev/full")) {
