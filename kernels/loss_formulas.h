@@ -19,7 +19,7 @@ struct PointLoss {
     if constexpr (kind == smooth_absolute)
       return select(abs(d) < beta, d * d * (T(0.5) / beta), abs(d) - T(0.5) * beta);
     if constexpr (kind == binary) return (t - T(1)) * log_from(log1p(-x)) - t * log_from(kernels::log(x));
-    if constexpr (kind == binary_logit) return max(x, V{}) - x * t + log1p(kernels::exp(-abs(x)));
+    if constexpr (kind == binary_logit) return max(x, V{}) - x * t + log1p_unit(kernels::exp(-abs(x)));
     return d * d;
   }
   template <class V>

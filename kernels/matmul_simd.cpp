@@ -237,22 +237,11 @@ struct Block {
   }
 };
 
-// Few rows: a task packs its own columns and multiplies them while they are in its cache. Many rows: all
-// tasks share what was packed before. Little work stays in one task. Tiles have rows that the micro-kernels
-// divide.
+// Many rows: all tasks share what was packed before. Tiles have rows that the micro-kernels divide.
 template <Isa I, class T>
 void run(const Exec& exec, const Block<I, T>& block) {
   constexpr int64_t panel = gemm_panel<I, T>;
   const int64_t m = block.c.rows;
-  const bool little = m * block.cols * (block.height + 16) < (1 << 18);
-  if (little || m <= 128) {
-    const int64_t width = little ? ceil_div(block.cols, panel) * panel : panel;
-    return parallel_for(exec, ceil_div(block.cols, width), [&](int64_t task, int) {
-      const int64_t j0 = task * width;
-      for (int64_t j = j0; j < smaller(j0 + width, block.cols); j += panel) block.pack(j);
-      block.multiply(0, m, j0, width);
-    });
-  }
   const int64_t pack_width = block.cols * block.height < 32768 ? block.cols : panel;
   parallel_for(exec, ceil_div(block.cols, pack_width), [&](int64_t task, int) {
     const int64_t j0 = task * pack_width;
@@ -265,6 +254,37 @@ void run(const Exec& exec, const Block<I, T>& block) {
   });
 }
 
+// Few rows: a task has columns of its own. It goes through op(b) once, some rows at a time, and packs a panel
+// of them right before all rows of op(a) use it. Little work stays in one task.
+template <Isa I, class T>
+void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epilogue, int64_t k) {
+  constexpr int64_t panel = gemm_panel<I, T>;
+  const int64_t m = whole.c.rows, n = whole.c.cols;
+  const int64_t panels = ceil_div(n, panel);
+  const bool little = m * n * (k + 16) < (1 << 18);
+  const int64_t share = panels / (2 * exec.threads());
+  const int64_t width = panel * (little ? panels : share < 1 ? 1 : smaller(share, 4));
+  const int64_t height = even_piece(k, k_block<I, T>);
+  const ScratchArray<T> packed(exec, exec.threads() * panel * (height > 0 ? height : 1));
+  parallel_for(exec, ceil_div(n, width), [&](int64_t task, int thread) {
+    Block<I, T> block = whole;
+    block.packed = packed.data() + thread * panel * height;
+    int64_t k0 = 0;
+    do {
+      block.k0 = k0;
+      block.height = smaller(height, k - k0);
+      block.add = whole.add || k0 > 0;
+      k0 += block.height;
+      block.epilogue = k0 < k ? nullptr : epilogue;
+      for (block.j0 = task * width; block.j0 < smaller((task + 1) * width, n); block.j0 += panel) {
+        block.cols = smaller(panel, n - block.j0);
+        block.pack(0);
+        block.multiply(0, m, 0, panel);
+      }
+    } while (k0 < k);
+  });
+}
+
 }  // namespace
 
 template <Isa I, class T>
@@ -273,19 +293,22 @@ void gemm(const Exec& exec, Transpose transpose, MatView<const T> a, MatView<con
   constexpr int64_t panel = gemm_panel<I, T>;
   const int64_t k = transpose == Transpose::a ? a.rows : a.cols;
   if (c.rows == 0 || c.cols == 0) return;
+  const bool plain = epilogue.bias == nullptr && epilogue.activation.kind == ActivationKind::identity;
+  const GemmEpilogue<T>* const end = plain ? nullptr : &epilogue;
+  if (c.rows <= 128 || c.rows * c.cols * (k + 16) < (1 << 18))
+    return run_columns<I, T>(exec, {transpose, a, b, c, 0, 0, 0, 0, nullptr, accumulate, nullptr}, end, k);
   // op(b) is packed in blocks of about 4 MB.
   const int64_t n_step = ceil_div(even_piece(c.cols, 64 * panel), panel) * panel;
   const int64_t k_most = (int64_t{1} << 20) / n_step;
   const int64_t k_step = even_piece(k, k_most < 256 ? 256 : k_most);
   const ScratchArray<T> packed(exec, n_step * (k_step > 0 ? k_step : 1));
-  const bool plain = epilogue.bias == nullptr && epilogue.activation.kind == ActivationKind::identity;
   for (int64_t j0 = 0; j0 < c.cols; j0 += n_step) {
     int64_t k0 = 0;
     do {
       const int64_t height = smaller(k_step, k - k0);
       const bool last = k0 + height >= k;
       run<I, T>(exec, {transpose, a, b, c, j0, smaller(n_step, c.cols - j0), k0, height, packed.data(),
-                       accumulate || k0 > 0, last && !plain ? &epilogue : nullptr});
+                       accumulate || k0 > 0, last ? end : nullptr});
       k0 += height;
     } while (k0 < k);
   }
