@@ -31,6 +31,7 @@ class Dropout : public Layer {
 };
 
 // Rows of a trained table by number: int64 (B) -> (B, dim). Rows start normal with mean 0 and deviation 1.
+// Numbers out of range: Error, but zeros on CUDA, see gather_rows.
 class Embedding : public Layer {
  public:
   struct Options {

@@ -4,6 +4,10 @@
 #include <flatland/kernels/loss.h>
 #include <flatland/kernels/softmax.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 namespace flatland {
 
 namespace {
@@ -40,6 +44,19 @@ class LossResult {
 Tensor chained(const Tensor& upstream, const Tensor& gradient) {
   const bool rows = upstream.rank() == 1 && gradient.rank() == 2;
   return detail::scaled_by(rows ? detail::view_as(upstream, {upstream.numel(), 1}) : upstream, gradient);
+}
+
+// Where a loss is NaN: Error if that is because a value of x is not in [low, high]. On CUDA nothing is read.
+void check_range(const char* who, const char* what, const Tensor& loss, const Tensor& x, double low,
+                 double high) {
+  if (x.device() != Device::cpu) return;
+  detail::dispatch_float(who, x.dtype(), [&]<class T>(std::type_identity<T>) {
+    if (std::ranges::none_of(loss.values<T>(), [](T l) { return std::isnan(l); })) return;
+    const auto values = x.values<T>();
+    const auto bad = std::ranges::find_if(values, [&](T v) { return v < low || v > high; });
+    FLATLAND_CHECK(bad == values.end(), who, ": ", what, ' ', bad - values.begin(), " is ", *bad,
+                   "; it must be in [", low, ", ", high, "]");
+  });
 }
 
 void check_no_gradient(const char* who, const Tensor& target) {
@@ -86,7 +103,11 @@ Tensor SmoothL1Loss::operator()(const Tensor& prediction, const Tensor& target) 
 }
 
 Tensor BCELoss::operator()(const Tensor& prediction, const Tensor& target) const {
-  return pointwise("bce_loss", {kernels::LossKind::binary}, reduction, prediction, target, false);
+  const char* const who = "bce_loss";
+  const Tensor loss = pointwise(who, {kernels::LossKind::binary}, reduction, prediction, target, false);
+  check_range(who, "prediction", loss, prediction, 0, 1);
+  check_range(who, "target", loss, target, 0, 1);
+  return loss;
 }
 
 Tensor BCEWithLogitsLoss::operator()(const Tensor& logits, const Tensor& target) const {
@@ -95,33 +116,27 @@ Tensor BCEWithLogitsLoss::operator()(const Tensor& logits, const Tensor& target)
 }
 
 Tensor CrossEntropy::operator()(const Tensor& logits, const Tensor& labels) const {
-  if (reduction == Reduction::sum)
-    return CrossEntropy{}(logits, labels) * static_cast<double>(logits.size(0));
-  detail::check_rank("cross_entropy", logits, 2);
-  detail::check_index("cross_entropy", labels, logits.size(0));
-  detail::check_values("cross_entropy", logits, 1);
+  const char* const who = "cross_entropy";
+  detail::check_rank(who, logits, 2);
+  detail::check_index(who, labels, logits.size(0));
+  detail::check_values(who, logits, 1);
   FLATLAND_CHECK(logits.device() == labels.device(), "cross_entropy: the logits are on ",
                  name(logits.device()), " but the labels on ", name(labels.device()),
                  "; bring both to one device with to(Device)");
-  const bool wanted = needs_record({&logits}), each = reduction == Reduction::none;
+  LossResult loss(who, reduction, logits, {logits.size(0)});
+  const bool wanted = needs_record({&logits});
   Tensor gradient = detail::empty_if(wanted, logits);
-  Tensor loss = Tensor::empty(each ? Shape{logits.size(0)} : Shape{}, logits.dtype(), logits.device());
-  detail::dispatch_float("cross_entropy", logits.dtype(), [&]<class T>(std::type_identity<T>) {
-    const auto classes = detail::span_of<std::int64_t>(labels);
-    const kernels::MatView<T> dx = detail::maybe_matrix<T>(gradient);
-    if (each)
-      kernels::softmax_cross_entropy_rows<T>(detail::exec_of(logits), logits.matrix<T>(), classes, dx,
-                                             detail::mutable_span_of<T>(loss));
-    else
-      kernels::softmax_cross_entropy<T>(detail::exec_of(logits), logits.matrix<T>(), classes, dx,
-                                        loss.mutable_data<T>());
+  detail::dispatch_float(who, logits.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::softmax_cross_entropy<T>(detail::exec_of(logits), logits.matrix<T>(),
+                                      detail::span_of<std::int64_t>(labels), loss.out<T>(),
+                                      detail::maybe_matrix<T>(gradient));
   });
   if (wanted) {
-    record(loss, {logits}, [gradient = std::move(gradient)](BackwardContext& ctx) {
+    record(loss.tensor(), {logits}, [gradient = std::move(gradient)](BackwardContext& ctx) {
       ctx.accumulate(0, chained(ctx.grad(), gradient));
     });
   }
-  return loss;
+  return loss.tensor();
 }
 
 Tensor GaussianNLLLoss::operator()(const Tensor& mean, const Tensor& target, const Tensor& variance) const {
@@ -136,6 +151,7 @@ Tensor GaussianNLLLoss::operator()(const Tensor& mean, const Tensor& target, con
                               detail::span_of<T>(variance), detail::span_of<T>(target), loss.out<T>(),
                               detail::maybe_span<T>(d_mean), detail::maybe_span<T>(d_variance));
   });
+  check_range(who, "variance", loss.tensor(), variance, 0, std::numeric_limits<double>::infinity());
   if (of_mean || of_variance) {
     record(loss.tensor(), {mean, target, variance},
            [d_mean = std::move(d_mean), d_variance = std::move(d_variance)](BackwardContext& ctx) {

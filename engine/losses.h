@@ -27,8 +27,8 @@ struct SmoothL1Loss {
   Reduction reduction = Reduction::mean;
   Tensor operator()(const Tensor& prediction, const Tensor& target) const;
 };
-// Binary cross-entropy -t log x - (1 - t) log(1 - x) of probabilities x, logarithms at least -100. Targets
-// have no gradient here and below.
+// Binary cross-entropy -t log x - (1 - t) log(1 - x) of probabilities x, logarithms at least -100. Error
+// where x or t is not in [0, 1]; on CUDA the loss is NaN then. Targets have no gradient here and below.
 struct BCELoss {
   Reduction reduction = Reduction::mean;
   Tensor operator()(const Tensor& prediction, const Tensor& target) const;
@@ -39,7 +39,8 @@ struct BCEWithLogitsLoss {
   Tensor operator()(const Tensor& logits, const Tensor& target) const;
 };
 
-// -log softmax(logits)[label] of each row: logits (N, C), labels int64 (N) in [0, C).
+// -log softmax(logits)[label] of each row: logits (N, C), labels int64 (N) in [0, C), else Error. On CUDA
+// labels are not looked at, and rows with others have loss and gradient 0: check them once, before training.
 struct CrossEntropy {
   Reduction reduction = Reduction::mean;
   Tensor operator()(const Tensor& logits, const Tensor& labels) const;
@@ -47,6 +48,7 @@ struct CrossEntropy {
 
 // -log of the normal density at the target: (log v + (mean - t)^2 / v) / 2, v = max(variance, eps), of equal
 // shapes; with `full` the constant log(2 pi) / 2 too. The gradient by the variance is not 0 where v is eps.
+// Error where the variance is below 0; on CUDA the loss is NaN then.
 struct GaussianNLLLoss {
   bool full = false;
   double eps = 1e-6;

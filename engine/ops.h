@@ -72,8 +72,10 @@ Tensor concat(std::span<const Tensor> parts, int dim = 0);
 Tensor concat(std::initializer_list<Tensor> parts, int dim = 0);
 Tensor stack(std::span<const Tensor> parts);  // equal shapes, a new first dimension
 Tensor slice_rows(const Tensor& a, std::int64_t begin, std::int64_t end);
-Tensor column(const Tensor& a, std::int64_t j);            // (N, M) -> (N)
-Tensor gather_rows(const Tensor& a, const Tensor& index);  // index int64 (B); any dtype of a
+Tensor column(const Tensor& a, std::int64_t j);  // (N, M) -> (N)
+// index int64 (B) of rows of a, of any dtype. Error where out of range; on CUDA indices are not looked at,
+// here and below, and others give rows of zeros and take no gradient.
+Tensor gather_rows(const Tensor& a, const Tensor& index);
 // Rows of a trained table: weight (N, D), index int64 (B) -> (B, D). Row padding_idx gets no gradient; -1:
 // none such. Where max_norm is above 0, the rows that are looked up and longer are shortened to it first, in
 // weight itself, which is not recorded.

@@ -39,9 +39,6 @@ T* at(T* p, std::int64_t i) {
   return p != nullptr ? p + i : nullptr;
 }
 
-void check_divisor(const char* who, double divisor) {
-  FLATLAND_CHECK(divisor > 0, who, ": the divisor is ", divisor, "; give the number of terms, or 1");
-}
 // Inputs of n values; gradients of n or none.
 void check_sizes(const char* who, std::size_t n, std::initializer_list<std::size_t> inputs,
                  std::initializer_list<std::size_t> gradients) {
@@ -54,6 +51,10 @@ void check_sizes(const char* who, std::size_t n, std::initializer_list<std::size
 }
 
 }  // namespace
+
+void check_divisor(const char* who, double divisor) {
+  FLATLAND_CHECK(divisor > 0, who, ": the divisor is ", divisor, "; give the number of terms, or 1");
+}
 
 template <class T>
 void pointwise_loss(const Exec& exec, const LossRule& rule, InSpan<T> x, InSpan<T> target,

@@ -12,9 +12,9 @@ namespace flatland::kernels {
 //   squared           (x - t)^2
 //   absolute          |x - t|, derivative 0 at equality
 //   smooth_absolute   (x - t)^2 / (2 beta) where |x - t| < beta, else |x - t| - beta / 2
-//   binary            -t max(log x, -100) - (1 - t) max(log(1 - x), -100) for a probability x; the
-//   denominator
-//                     of its derivative (x - t) / (x (1 - x)) is at least 1e-12
+//   binary            -t max(log x, -100) - (1 - t) max(log(1 - x), -100) of a probability x; NaN where x or
+//                     t is not in [0, 1]. In its derivative (x - t) / (x (1 - x)) the denominator is at least
+//                     1e-12
 //   binary_logit      the same of x = sigmoid(logit), without overflow: max(x, 0) - x t + log(1 + e^-|x|)
 enum class LossKind { squared, absolute, smooth_absolute, binary, binary_logit };
 struct LossRule {
@@ -31,6 +31,7 @@ struct LossOut {
   T* value = nullptr;
   T* loss = nullptr;
 };
+void check_divisor(const char* who, double divisor);  // Error unless above 0
 
 // dx[i] = dl/dx / divisor.   x, target (n)   dx (n) or empty
 //   mean squared error and its gradient, 64 x 784 floats     sub, square, sum, div, scaled     here
@@ -39,8 +40,9 @@ template <class T>
 void pointwise_loss(const Exec& exec, const LossRule& rule, InSpan<T> x, InSpan<T> target,
                     const LossOut<T>& out, std::span<T> dx);
 
-// l = (log v + (m - t)^2 / v) / 2, v = max(variance, eps), and with `full` log(2 pi) / 2 more. The derivative
-// by the variance is taken at v, and is not 0 where that is eps (PyTorch).
+// l = (log v + (m - t)^2 / v) / 2, v = max(variance, eps), and with `full` log(2 pi) / 2 more; NaN where the
+// variance is below 0. The derivative by the variance is taken at v, and is not 0 where that is eps
+// (PyTorch).
 //   mean, variance, target (n)   d_mean, d_variance (n) or empty
 struct GaussianRule {
   bool full = false;

@@ -6,6 +6,11 @@
 
 namespace flatland::kernels {
 
+template <class Condition, class V>
+FLATLAND_HD V nan_unless(Condition valid, V x) {
+  return select(valid, x, splat<V>(scalar_of<V>(__builtin_nan(""))));
+}
+
 // One loss of a prediction x and its target t.
 template <LossKind kind, class T>
 struct PointLoss {
@@ -18,7 +23,9 @@ struct PointLoss {
     if constexpr (kind == absolute) return abs(d);
     if constexpr (kind == smooth_absolute)
       return select(abs(d) < beta, d * d * (T(0.5) / beta), abs(d) - T(0.5) * beta);
-    if constexpr (kind == binary) return (t - T(1)) * log_from(log1p(-x)) - t * log_from(kernels::log(x));
+    if constexpr (kind == binary)  // the logarithms are NaN where x is out of range
+      return nan_unless(t * (T(1) - t) >= T(0),
+                        (t - T(1)) * log_from(log1p(-x)) - t * log_from(kernels::log(x)));
     if constexpr (kind == binary_logit) return max(x, V{}) - x * t + log1p_unit(kernels::exp(-abs(x)));
     return d * d;
   }
@@ -77,7 +84,7 @@ struct GaussianLoss {
   FLATLAND_HD GaussianLoss(V mean, V variance, V target, T eps, T constant) {
     const V v = select(variance < eps, splat<V>(eps), variance);
     const V scaled = (mean - target) / v;
-    value = T(0.5) * (kernels::log(v) + (mean - target) * scaled) + constant;
+    value = nan_unless(variance >= T(0), T(0.5) * (kernels::log(v) + (mean - target) * scaled) + constant);
     d_mean = scaled;
     d_variance = T(0.5) * (T(1) / v - scaled * scaled);
   }

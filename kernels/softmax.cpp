@@ -52,69 +52,44 @@ void log_softmax_rows_backward(const Exec& exec, In<T> y, In<T> dy, MatView<T> d
   backward<T>("log_softmax_rows_backward", SoftmaxForm::log, exec, y, dy, dx);
 }
 
-namespace {
-
 template <class T>
-void check_cross_entropy(const char* who, const In<T>& x, std::size_t labels, const Out<T>& dx) {
-  FLATLAND_CHECK(static_cast<std::int64_t>(labels) == x.rows, who, ": x is ", x, " but there are ", labels,
+void softmax_cross_entropy(const Exec& exec, In<T> x, std::span<const std::int64_t> label,
+                           const LossOut<T>& out, Out<T> dx) {
+  const char* const who = "softmax_cross_entropy";
+  FLATLAND_CHECK(std::ssize(label) == x.rows, who, ": x is ", x, " but there are ", label.size(),
                  " labels; give one a row");
   FLATLAND_CHECK(dx.data == nullptr || (dx.rows == x.rows && dx.cols == x.cols), who, ": x is ", x,
                  " but dx is ", dx, "; they must have the same shape");
-}
-
-// The losses of all rows, and their gradients times `scale`.
-template <class T>
-void cross_entropy_on_cpu(const char* who, const Exec& exec, In<T> x, std::span<const std::int64_t> label,
-                          T scale, Out<T> dx, const ScratchArray<double>& loss) {
+  check_divisor(who, out.divisor);
+  FLATLAND_ON_CUDA(exec) return cuda::softmax_cross_entropy<T>(exec, x, label.data(), out, dx);
   for (std::int64_t i = 0; i < x.rows; ++i) {
     const std::int64_t l = label[static_cast<std::size_t>(i)];
     FLATLAND_CHECK(l >= 0 && l < x.cols, who, ": label ", l, " of row ", i, " is not in [0, ", x.cols,
                    "); number the classes from 0");
   }
+  const ScratchArray<double> loss(exec, x.rows);
   row_tiles(exec, x.rows, x.cols, [&](std::int64_t first, std::int64_t last) {
     const MatView<T> gradient = dx.data != nullptr ? rows_of(dx, first, last) : MatView<T>{};
     with_isa([&](auto isa) {
-      cross_entropy_tile<isa, T>(rows_of(x, first, last), label.data() + first, scale, loss.data() + first,
-                                 gradient);
+      cross_entropy_tile<isa, T>(rows_of(x, first, last), label.data() + first,
+                                 static_cast<T>(1 / out.divisor), loss.data() + first, gradient);
     });
   });
-}
-
-}  // namespace
-
-template <class T>
-void softmax_cross_entropy(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx,
-                           T* value) {
-  check_cross_entropy<T>("softmax_cross_entropy", x, label.size(), dx);
-  FLATLAND_ON_CUDA(exec) return cuda::softmax_cross_entropy<T>(exec, x, label.data(), dx, value);
-  const ScratchArray<double> loss(exec, x.rows);
-  const double n = static_cast<double>(std::max<std::int64_t>(1, x.rows));
-  cross_entropy_on_cpu<T>("softmax_cross_entropy", exec, x, label, static_cast<T>(1 / n), dx, loss);
+  if (out.loss != nullptr)
+    convert(exec, std::span<const double>(loss.span()), std::span<T>(out.loss, label.size()));
+  if (out.value == nullptr) return;
   double sum = 0;
-  for (std::int64_t i = 0; i < x.rows; ++i) sum += loss[i];
-  *value = static_cast<T>(sum / n);
+  for (const double l : loss.span()) sum += l;
+  *out.value = static_cast<T>(sum / out.divisor);
 }
 
-template <class T>
-void softmax_cross_entropy_rows(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx,
-                                std::span<T> loss) {
-  check_cross_entropy<T>("softmax_cross_entropy_rows", x, label.size(), dx);
-  FLATLAND_CHECK(std::ssize(loss) == x.rows, "softmax_cross_entropy_rows: x is ", x, " but there are ",
-                 loss.size(), " losses; give one a row");
-  FLATLAND_ON_CUDA(exec) return cuda::softmax_cross_entropy_rows<T>(exec, x, label.data(), dx, loss);
-  const ScratchArray<double> exact(exec, x.rows);
-  cross_entropy_on_cpu<T>("softmax_cross_entropy_rows", exec, x, label, T(1), dx, exact);
-  convert(exec, std::span<const double>(exact.span()), loss);
-}
-
-#define FLATLAND_INSTANTIATE(T)                                                                       \
-  template void softmax_rows(const Exec&, In<T>, MatView<T>);                                         \
-  template void log_softmax_rows(const Exec&, In<T>, MatView<T>);                                     \
-  template void softmax_rows_backward(const Exec&, In<T>, In<T>, MatView<T>);                         \
-  template void log_softmax_rows_backward(const Exec&, In<T>, In<T>, MatView<T>);                     \
-  template void softmax_cross_entropy(const Exec&, In<T>, std::span<const std::int64_t>, Out<T>, T*); \
-  template void softmax_cross_entropy_rows(const Exec&, In<T>, std::span<const std::int64_t>, Out<T>, \
-                                           std::span<T>)
+#define FLATLAND_INSTANTIATE(T)                                                                             \
+  template void softmax_rows(const Exec&, In<T>, MatView<T>);                                               \
+  template void log_softmax_rows(const Exec&, In<T>, MatView<T>);                                           \
+  template void softmax_rows_backward(const Exec&, In<T>, In<T>, MatView<T>);                               \
+  template void log_softmax_rows_backward(const Exec&, In<T>, In<T>, MatView<T>);                           \
+  template void softmax_cross_entropy(const Exec&, In<T>, std::span<const std::int64_t>, const LossOut<T>&, \
+                                      Out<T>)
 FLATLAND_INSTANTIATE(float);
 FLATLAND_INSTANTIATE(double);
 #undef FLATLAND_INSTANTIATE

@@ -83,13 +83,14 @@ __global__ void cross_entropy_kernel(MatView<const T> x, const std::int64_t* lab
   }
 }
 
-// value = the mean of n losses, 0 of none.
+// value = the sum of n losses / divisor.
 template <class T>
-__global__ void __launch_bounds__(1024) mean_kernel(std::int64_t n, const double* loss, T* value) {
+__global__ void __launch_bounds__(1024)
+    sum_kernel(std::int64_t n, const double* loss, double divisor, T* value) {
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += loss[i];
   sum = block_sum<1024>(sum);
-  if (threadIdx.x == 0) *value = n > 0 ? static_cast<T>(sum / static_cast<double>(n)) : T(0);
+  if (threadIdx.x == 0) *value = static_cast<T>(sum / divisor);
 }
 
 }  // namespace
@@ -110,30 +111,23 @@ void softmax_backward(const Exec& exec, SoftmaxForm form, MatView<const T> y, Ma
 }
 
 template <class T>
-void softmax_cross_entropy(const Exec& exec, MatView<const T> x, const std::int64_t* label, MatView<T> dx,
-                           T* value) {
+void softmax_cross_entropy(const Exec& exec, MatView<const T> x, const std::int64_t* label,
+                           const LossOut<T>& out, MatView<T> dx) {
   const ScratchArray<double> loss(exec, x.rows);
-  const T scale = static_cast<T>(1.0 / static_cast<double>(std::max<std::int64_t>(1, x.rows)));
-  launch(exec, cross_entropy_kernel<T>, blocks_for(x.rows, k_rows), k_threads, 0, x, label, scale,
-         loss.data(), dx);
-  launch(exec, mean_kernel<T>, 1, 1024, 0, x.rows, loss.data(), value);
+  launch(exec, cross_entropy_kernel<T>, blocks_for(x.rows, k_rows), k_threads, 0, x, label,
+         static_cast<T>(1 / out.divisor), loss.data(), dx);
+  if (out.loss != nullptr)
+    kernels::convert(exec, std::span<const double>(loss.span()),
+                     std::span<T>(out.loss, static_cast<std::size_t>(x.rows)));
+  if (out.value != nullptr)
+    launch(exec, sum_kernel<T>, 1, 1024, 0, x.rows, loss.data(), out.divisor, out.value);
 }
 
-template <class T>
-void softmax_cross_entropy_rows(const Exec& exec, MatView<const T> x, const std::int64_t* label,
-                                MatView<T> dx, std::span<T> loss) {
-  const ScratchArray<double> exact(exec, x.rows);
-  launch(exec, cross_entropy_kernel<T>, blocks_for(x.rows, k_rows), k_threads, 0, x, label, T(1),
-         exact.data(), dx);
-  kernels::convert(exec, std::span<const double>(exact.span()), loss);
-}
-
-#define FLATLAND_INSTANTIATE(T)                                                                             \
-  template void softmax(const Exec&, SoftmaxForm, MatView<const T>, MatView<T>);                            \
-  template void softmax_backward(const Exec&, SoftmaxForm, MatView<const T>, MatView<const T>, MatView<T>); \
-  template void softmax_cross_entropy(const Exec&, MatView<const T>, const std::int64_t*, MatView<T>, T*);  \
-  template void softmax_cross_entropy_rows(const Exec&, MatView<const T>, const std::int64_t*, MatView<T>,  \
-                                           std::span<T>)
+#define FLATLAND_INSTANTIATE(T)                                                                              \
+  template void softmax(const Exec&, SoftmaxForm, MatView<const T>, MatView<T>);                             \
+  template void softmax_backward(const Exec&, SoftmaxForm, MatView<const T>, MatView<const T>, MatView<T>);  \
+  template void softmax_cross_entropy(const Exec&, MatView<const T>, const std::int64_t*, const LossOut<T>&, \
+                                      MatView<T>)
 FLATLAND_INSTANTIATE(float);
 FLATLAND_INSTANTIATE(double);
 #undef FLATLAND_INSTANTIATE

@@ -1,6 +1,7 @@
 // Softmax over rows and its cross-entropy with class numbers.
 #pragma once
 
+#include <flatland/kernels/loss.h>
 #include <flatland/kernels/memory.h>
 #include <flatland/kernels/view.h>
 
@@ -22,20 +23,18 @@ void softmax_rows_backward(const Exec& exec, In<T> y, In<T> dy, MatView<T> dx);
 template <class T>
 void log_softmax_rows_backward(const Exec& exec, In<T> y, In<T> dy, MatView<T> dx);
 
-// value = (1/N) sum_i -log softmax(x[i,:])[label[i]], and its gradient dx = (softmax(x) - onehot) / N.
+// l[i] = -log softmax(x[i,:])[label[i]], and dx = (softmax(x) - onehot) / divisor.
 //   x (N, M)   label (N), each in [0, M), else Error naming the row   dx (N, M), or no data to skip it
-// No rows: 0. The mean is taken in double. On CUDA labels are not checked: rows whose label is out of range
-// have loss and gradient 0.
+// On CUDA labels are not checked: rows whose label is out of range have loss and gradient 0.
 template <class T>
-void softmax_cross_entropy(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx,
-                           T* value);
+void softmax_cross_entropy(const Exec& exec, In<T> x, std::span<const std::int64_t> label,
+                           const LossOut<T>& out, Out<T> dx);
+// The mean; 0 without rows.
 template <class T>
 T softmax_cross_entropy(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx) {
-  return on_host<T>(exec, [&](T* value) { softmax_cross_entropy<T>(exec, x, label, dx, value); });
+  const double n = x.rows > 0 ? static_cast<double>(x.rows) : 1;
+  return on_host<T>(
+      exec, [&](T* value) { softmax_cross_entropy<T>(exec, x, label, {.divisor = n, .value = value}, dx); });
 }
-// loss[i] = -log softmax(x[i,:])[label[i]], and dx = softmax(x) - onehot: not summed, not divided.   loss (N)
-template <class T>
-void softmax_cross_entropy_rows(const Exec& exec, In<T> x, std::span<const std::int64_t> label, Out<T> dx,
-                                std::span<T> loss);
 
 }  // namespace flatland::kernels

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <flatland/kernels/exec.h>
+#include <flatland/kernels/loss.h>
 #include <flatland/kernels/softmax_formulas.h>
 #include <flatland/kernels/view.h>
 
@@ -12,10 +13,7 @@ template <class T>
 void softmax_backward(const Exec& exec, SoftmaxForm form, MatView<const T> y, MatView<const T> dy,
                       MatView<T> dx);
 template <class T>
-void softmax_cross_entropy(const Exec& exec, MatView<const T> x, const std::int64_t* label, MatView<T> dx,
-                           T* value);
-template <class T>
-void softmax_cross_entropy_rows(const Exec& exec, MatView<const T> x, const std::int64_t* label,
-                                MatView<T> dx, std::span<T> loss);
+void softmax_cross_entropy(const Exec& exec, MatView<const T> x, const std::int64_t* label,
+                           const LossOut<T>& out, MatView<T> dx);
 
 }  // namespace flatland::kernels::cuda

@@ -188,6 +188,50 @@ TEST_CASE("losses without reduction have the shape of their terms, on every devi
   }
 }
 
+TEST_CASE("a sum of cross-entropies is no mean times a number, on every device") {
+  for (const Device device : test::devices()) {
+    const Tensor labels = Tensor::from(std::vector<std::int64_t>{0, 3, 1, 2, 2, 1, 0}).to(device);
+    Tensor x = random_tensor({7, 4}, -2, 2, 1).to(Dtype::float32).to(device).requires_grad(true);
+    Tensor y = x.detach().clone().requires_grad(true);
+    CrossEntropy{.reduction = Reduction::sum}(x, labels).backward();
+    CrossEntropy{.reduction = Reduction::none}(y, labels).backward(Tensor::full({7}, 1).to(device));
+    CHECK(x.grad().to_vector<float>() == y.grad().to_vector<float>());
+  }
+}
+
+TEST_CASE("shares out of [0, 1] and negative variances are errors, or NaN, on every device") {
+  const auto where = [](std::int64_t i, double value) {
+    std::vector<double> values(9, 0.5);
+    values[static_cast<std::size_t>(i)] = value;
+    return Tensor::from(values);
+  };
+  const Tensor half = where(0, 0.5);
+  for (const Device device : test::devices())
+    for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none}) {
+      const auto problem = [&](const auto& loss, const std::vector<Tensor>& in) {
+        return error_of([&] {
+          const Tensor value = sum(loss(in));
+          CHECK(std::isnan(value.item()));
+          detail::fail("NaN");
+        });
+      };
+      const auto bce = [&](const std::vector<Tensor>& in) {
+        return BCELoss{.reduction = reduction}(in[0].to(device), in[1].to(device));
+      };
+      const auto gaussian = [&](const std::vector<Tensor>& in) {
+        return GaussianNLLLoss{.reduction = reduction}(in[0].to(device), in[0].to(device), in[1].to(device));
+      };
+      const auto want = [&](const char* text) { return device == Device::cpu ? text : "NaN"; };
+      CHECK(contains(problem(bce, {where(4, 1.5), half}), want("prediction 4 is 1.5; it must be in [0, 1]")));
+      CHECK(contains(problem(bce, {half, where(8, -0.5)}), want("target 8 is -0.5; it must be in [0, 1]")));
+      CHECK(contains(problem(gaussian, {half, where(2, -1e-9)}),
+                     want("variance 2 is -1e-09; it must be in [0, inf]")));
+      CHECK(problem(bce, {where(4, std::nan("")), half}) == "NaN");
+      CHECK(std::isfinite(sum(bce({where(1, 0), where(1, 1)})).item()));
+      CHECK(std::isfinite(sum(gaussian({half, where(3, 0)})).item()));
+    }
+}
+
 TEST_CASE("losses say what does not fit") {
   const Tensor a = Tensor::zeros({2, 3}), b = Tensor::zeros({3, 2});
   Tensor leaf = Tensor::zeros({2, 3}).requires_grad(true);

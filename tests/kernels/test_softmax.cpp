@@ -6,6 +6,7 @@
 #include <tests/support/message.h>
 #include <tests/support/ulps.h>
 
+#include <numeric>
 #include <string>
 
 using namespace flatland;
@@ -293,14 +294,17 @@ TEST_CASE_TEMPLATE("softmax_cross_entropy and its gradient on every device", T, 
           alone = kernels::softmax_cross_entropy<T>(exec, mx.view(x.view()), ml.span(), {});
         }
         Guarded<T> rows_dx(n, m);
-        std::vector<T> rows(static_cast<std::size_t>(n));
+        std::vector<T> rows(static_cast<std::size_t>(n)), sum(1);
         {
-          const test::Mirror mx(exec, x.block), mdx(exec, rows_dx.block), mr(exec, rows);
+          const test::Mirror mx(exec, x.block), mdx(exec, rows_dx.block), mr(exec, rows), ms(exec, sum);
           const test::Mirror ml(exec, label);
-          kernels::softmax_cross_entropy_rows<T>(exec, mx.view(x.view()), ml.span(), mdx.view(rows_dx.view()),
-                                                 mr.span());
+          kernels::softmax_cross_entropy<T>(exec, mx.view(x.view()), ml.span(),
+                                            {.value = ms.data(), .loss = mr.data()},
+                                            mdx.view(rows_dx.view()));
         }
         CHECK(rows_dx.guards_intact());
+        const long double all = std::accumulate(rows.begin(), rows.end(), 0.0L);
+        CHECK(std::abs(sum[0] - all) <= 16 * eps * all);
         CHECK(loss == alone);
         CHECK(dx.guards_intact());
         long double want = 0, worst = 0;
