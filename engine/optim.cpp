@@ -3,6 +3,7 @@
 #include <flatland/kernels/memory.h>
 
 #include <cmath>
+#include <limits>
 #include <set>
 
 namespace flatland {
@@ -23,7 +24,8 @@ Optimizer::Optimizer(const std::vector<ParameterGroup>& groups, double lr) : lea
                    " beside the optimizer's, 0; give the optimizer one above 0");
     groups_.push_back({.begin = parameters_.size(),
                        .end = parameters_.size() + group.parameters.size(),
-                       .factor = own == lr ? 1 : own / lr});
+                       .factor = own == lr ? 1 : own / lr,
+                       .rate = lr});
     parameters_.insert(parameters_.end(), group.parameters.begin(), group.parameters.end());
   }
   FLATLAND_CHECK(!parameters_.empty(), "optimizer: there are no parameters; give those of a module");
@@ -41,26 +43,38 @@ Optimizer::Optimizer(const std::vector<ParameterGroup>& groups, double lr) : lea
     trains = trains || p.requires_grad();
   }
   FLATLAND_CHECK(trains, "optimizer: no parameter requires a gradient; unfreeze some, see requires_grad");
-  learning_rate_on_device_ = Tensor::scalar(lr, Dtype::float64, parameters_[0].device());
+  for (Group& group : groups_)
+    group.rate_on_device = Tensor::scalar(lr, Dtype::float64, parameters_[0].device());
+}
+
+void Optimizer::set_rate(Group& group, double rate) {
+  if (rate == group.rate) return;
+  group.rate = rate;
+  group.rate_on_device.fill(rate);
 }
 
 void Optimizer::set_learning_rate(double lr) {
-  if (lr == learning_rate_ && !rate_from_tensor_) return;
   check_learning_rate(lr);
-  rate_from_tensor_ = false;
   learning_rate_ = lr;
-  learning_rate_on_device_.fill(lr);
+  for (Group& group : groups_) set_rate(group, lr);
+}
+
+void Optimizer::set_learning_rate(std::size_t group, double lr) {
+  check_learning_rate(lr);
+  Group& g = groups_.at(group);
+  if (g.factor > 0) set_rate(g, lr / g.factor);
 }
 
 void Optimizer::set_learning_rate(const Tensor& rates, std::int64_t i) {
-  FLATLAND_CHECK(rates.dtype() == Dtype::float64 && rates.device() == learning_rate_on_device_.device() &&
-                     i >= 0 && i < rates.numel(),
+  const Device device = parameters_[0].device();
+  FLATLAND_CHECK(rates.dtype() == Dtype::float64 && rates.device() == device && i >= 0 && i < rates.numel(),
                  "optimizer: the learning rates are ", rates, ", and number ", i,
-                 " is asked for; they must be float64 on ", name(learning_rate_on_device_.device()));
-  const Device device = rates.device();
-  rate_from_tensor_ = true;
-  kernels::copy_within(current_exec(device), learning_rate_on_device_.mutable_data<double>(),
-                       rates.data<double>() + i, sizeof(double));
+                 " is asked for; they must be float64 on ", name(device));
+  for (Group& group : groups_) {
+    group.rate = std::numeric_limits<double>::quiet_NaN();
+    kernels::copy_within(current_exec(device), group.rate_on_device.mutable_data<double>(),
+                         rates.data<double>() + i, sizeof(double));
+  }
 }
 
 void Optimizer::zero_grad() {
@@ -107,6 +121,7 @@ class KernelOptimizer final : public Optimizer {
     for (const ParameterGroup& group : groups) {
       rules_.push_back(rule);
       rules_.back().weight_decay = group.weight_decay.value_or(rule.weight_decay);
+      step_with(rules_.back(), 0);  // of no parameters: an Error where a setting is out of range
     }
     const State keeps = state_of(rule);
     for (const Tensor& p : parameters_) {
@@ -127,13 +142,17 @@ class KernelOptimizer final : public Optimizer {
       views_.clear();
       for (std::size_t i = groups_[g].begin; i < groups_[g].end; ++i) add_view(i);
       if (views_.empty()) continue;
-      step_kernel(rules_[g], detail::exec_of(clocks_),
-                  LearningRate(learning_rate_on_device_.data<double>(), groups_[g].factor),
-                  std::span<const kernels::ParameterView<T>>(views_));
+      step_with(rules_[g], g);
     }
   }
 
  private:
+  // Updates what views_ holds.
+  void step_with(const Rule& rule, std::size_t group) const {
+    const Tensor& rate = groups_[group].rate_on_device;
+    step_kernel(rule, detail::exec_of(rate), LearningRate(rate.data<double>(), groups_[group].factor),
+                std::span<const kernels::ParameterView<T>>(views_));
+  }
   void add_view(std::size_t i) {
     Tensor& p = parameters_[i];
     const Tensor& grad = p.impl()->grad;

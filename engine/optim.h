@@ -28,25 +28,29 @@ class Optimizer {
   // can be replayed.
   virtual void step() = 0;
   double learning_rate() const { return learning_rate_; }
-  // Of parameter group `group`.
-  double learning_rate(std::size_t group) const { return learning_rate_ * groups_.at(group).factor; }
+  std::size_t groups() const { return groups_.size(); }
+  // Of one parameter group; NaN where it came from a tensor.
+  double learning_rate(std::size_t group) const { return groups_.at(group).rate * groups_[group].factor; }
   void set_learning_rate(double lr);
+  // Of one group; one that started at 0 stays there.
+  void set_learning_rate(std::size_t group, double lr);
   // The rate at position i of `rates` (float64, on the parameters' device), as it is when the step runs.
   void set_learning_rate(const Tensor& rates, std::int64_t i);
   std::int64_t steps() const { return steps_; }
 
  protected:
-  // Parameters [begin, end) of all, and what they take the learning rate times.
+  // Parameters [begin, end) of all, their learning rate, and what they take it times.
   struct Group {
     std::size_t begin = 0, end = 0;
     double factor = 1;
+    double rate = 0;             // NaN: only the device knows
+    Tensor rate_on_device = {};  // float64, where the parameters are
   };
+  static void set_rate(Group& group, double rate);
   Optimizer(const std::vector<ParameterGroup>& groups, double lr);
   std::vector<Tensor> parameters_;  // of all groups
   std::vector<Group> groups_;
   double learning_rate_;
-  bool rate_from_tensor_ = false;   // so that learning_rate_ is not what the device has
-  Tensor learning_rate_on_device_;  // float64, where the parameters are
   std::int64_t steps_ = 0;
 };
 

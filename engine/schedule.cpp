@@ -25,11 +25,19 @@ double CosineAnnealingLR::operator()(double initial, std::int64_t epoch) const {
 LearningRateScheduler::LearningRateScheduler(Optimizer& optimizer, Schedule schedule)
     : optimizer_(optimizer), schedule_(std::move(schedule)), initial_(optimizer.learning_rate()) {
   FLATLAND_CHECK(schedule_ != nullptr, "LearningRateScheduler: the schedule is empty; give one, as StepLR{}");
-  optimizer_.set_learning_rate(schedule_(initial_, 0));
+  for (std::size_t g = 0; g < optimizer.groups(); ++g) of_groups_.push_back(optimizer.learning_rate(g));
+  set_rates();
 }
 
 void LearningRateScheduler::step() {
-  optimizer_.set_learning_rate(schedule_(initial_, ++epoch_));
+  ++epoch_;
+  set_rates();
+}
+
+void LearningRateScheduler::set_rates() {
+  optimizer_.set_learning_rate(schedule_(initial_, epoch_));
+  for (std::size_t g = 0; g < of_groups_.size(); ++g)
+    optimizer_.set_learning_rate(g, schedule_(of_groups_[g], epoch_));
 }
 
 }  // namespace flatland

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 namespace flatland {
 
@@ -29,19 +30,22 @@ struct CosineAnnealingLR {
   double operator()(double initial, std::int64_t epoch) const;
 };
 
-// Sets an optimizer's learning rate; parameter groups keep their ratio to it. Call step() after each epoch:
+// Sets an optimizer's learning rate, that of each parameter group from its own. Call step() after each epoch:
 //   LearningRateScheduler scheduler(*optimizer, StepLR{.step_size = 30});
 class LearningRateScheduler {
  public:
-  // Starts from the rate that the optimizer has. The optimizer must live longer.
+  // Starts from the rates that the optimizer has. The optimizer must live longer.
   LearningRateScheduler(Optimizer& optimizer, Schedule schedule);
   void step();
   std::int64_t epoch() const { return epoch_; }
 
  private:
+  void set_rates();
+
   Optimizer& optimizer_;
   Schedule schedule_;
   double initial_;
+  std::vector<double> of_groups_;
   std::int64_t epoch_ = 0;
 };
 

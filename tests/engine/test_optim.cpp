@@ -2,6 +2,7 @@
 #include <flatland/engine/optim.h>
 #include <flatland/engine/schedule.h>
 
+#include <array>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -185,7 +186,7 @@ TEST_CASE("learning rates follow their schedules") {
     for (int e = 0; e < epochs; ++e) {
       scheduler.step();
       all.push_back(optimizer->learning_rate());
-      CHECK(optimizer->learning_rate(1) == doctest::Approx(4 * optimizer->learning_rate()));
+      CHECK(optimizer->learning_rate(1) == doctest::Approx(schedule(2, e + 1)));
     }
     CHECK(scheduler.epoch() == epochs);
     return all;
@@ -206,6 +207,25 @@ TEST_CASE("learning rates follow their schedules") {
   CHECK(contains(error_of([&] { rates({}, 1); }), "the schedule is empty"));
 }
 
+TEST_CASE("each group's cosine runs from its own rate to eta_min") {
+  Tensor a = Tensor::zeros({1}).requires_grad(true), b = Tensor::zeros({1}).requires_grad(true);
+  const auto optimizer = make_optimizer(
+      SGD{}, std::vector<ParameterGroup>{{.parameters = {a}}, {.parameters = {b}, .learning_rate = 2}}, 0.5);
+  LearningRateScheduler scheduler(*optimizer, CosineAnnealingLR{.t_max = 2, .eta_min = 0.25});
+  const auto step = [&] {
+    optimizer->zero_grad();
+    const std::array before{a.item(), b.item()};
+    (sum(a) + sum(b)).backward();
+    optimizer->step();
+    return std::vector{before[0] - a.item(), before[1] - b.item()};
+  };
+  for (const std::vector<double>& want : {std::vector{0.5, 2.0}, {0.375, 1.125}, {0.25, 0.25}}) {
+    const std::vector<double> moved = step();
+    for (std::size_t g = 0; g < 2; ++g) CHECK(moved[g] == doctest::Approx(want[g]).epsilon(1e-6));
+    scheduler.step();
+  }
+}
+
 TEST_CASE("bad recipes and parameters are errors") {
   Tensor a = Tensor::of({{1}}).requires_grad(true);
   const Tensor d = Tensor::of({{1}}, Dtype::float64).requires_grad(true);
@@ -217,6 +237,12 @@ TEST_CASE("bad recipes and parameters are errors") {
   CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a, d}, 1); }), "must have one type"));
   CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a, a}, 1); }), "is there twice"));
   CHECK(contains(error_of([&] { make_optimizer(SGD{}, {a}, -1); }), "learning rate is -1"));
+  CHECK(contains(error_of([&] { make_optimizer(Adam{.weight_decay = -1}, {a}, 1); }), "weight_decay is -1"));
+  CHECK(contains(error_of([&] {
+                   make_optimizer(RMSprop{},
+                                  std::vector<ParameterGroup>{{.parameters = {a}, .weight_decay = -2}}, 1);
+                 }),
+                 "weight_decay is -2"));
   CHECK(contains(error_of([&] { make_optimizer(SGD{.nesterov = true}, {a}, 1); }), "nesterov"));
   CHECK(contains(error_of([&] { make_optimizer(Adam{.beta1 = 1}, {a}, 1); }), "betas"));
 }
