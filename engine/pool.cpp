@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 #include <mutex>
+#include <thread>
+#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define FLATLAND_ASAN 1
@@ -70,10 +72,10 @@ class Pool {
     const SizeClass c = size_class(bytes);
     const std::lock_guard lock(mutex_);
     void* block = nullptr;
-    if (c.index < k_classes && !classes_[at(c)].free.empty()) {
-      block = classes_[at(c)].free.back();
-      classes_[at(c)].free.pop_back();
-      cached_ -= c.size;
+    if (c.index < k_classes && !free_blocks(c).empty()) {
+      block = free_blocks(c).back();
+      free_blocks(c).pop_back();
+      if (!records()) cached_ -= c.size;
     } else {
       block = fresh(c, bytes);
     }
@@ -89,35 +91,38 @@ class Pool {
     if (c.index >= k_classes) {
       permit(device_, block, c.size);
       --large_;
-      if (recording_) return held_.push_back(block);  // room was reserved when the block was made
+      if (records()) return recorded_.large.push_back(block);  // room was reserved when the block was made
       return kernels::free_memory(device_, block);
     }
     forbid(device_, block, c.size);
-    classes_[at(c)].free.push_back(block);  // room was reserved when the block was made
-    cached_ += c.size;
+    free_blocks(c).push_back(block);  // room was reserved when the block was made
+    if (!records()) cached_ += c.size;
   }
 
-  // While a graph is recorded, what the steps free stays where it is: the graph uses it again. Takes all free
-  // blocks out; what was made stays counted.
-  GraphMemory::Blocks begin_recording() {
+  // One recording at a time holds this.
+  std::mutex& recording() { return recording_; }
+  // While a graph is recorded, what its thread frees stays where it is: the graph uses it again.
+  void begin_recording() {
     const std::lock_guard lock(mutex_);
-    held_.reserve(large_);
-    GraphMemory::Blocks others = take_free();
-    recording_ = true;
-    return others;
+    recorded_.classes.resize(k_classes);
+    for (std::size_t i = 0; i < k_classes; ++i) recorded_.classes[i].reserve(classes_[i].made);
+    recorded_.large.reserve(large_);
+    recorder_ = std::this_thread::get_id();
   }
-  // Gives `others` back, and returns what the graph is to keep.
-  GraphMemory::Blocks end_recording(GraphMemory::Blocks& others) {
+  // What the graph is to keep.
+  GraphMemory::Blocks end_recording() {
     const std::lock_guard lock(mutex_);
-    recording_ = false;
-    GraphMemory::Blocks kept = take_free();
-    kept.large.swap(held_);
-    give_free(others);
-    return kept;
+    recorder_ = {};
+    return std::exchange(recorded_, {});
   }
   void take_back(GraphMemory::Blocks& blocks) noexcept {
     const std::lock_guard lock(mutex_);
-    give_free(blocks);
+    for (std::size_t i = 0; i < blocks.classes.size(); ++i) {
+      for (void* block : blocks.classes[i]) classes_[i].free.push_back(block);
+      cached_ += blocks.classes[i].size() * classes_[i].size;
+    }
+    for (void* block : blocks.large) kernels::free_memory(device_, block);
+    blocks = {};
   }
 
   std::size_t release() {
@@ -138,35 +143,26 @@ class Pool {
   };
   static std::size_t at(SizeClass c) { return static_cast<std::size_t>(c.index); }
 
-  GraphMemory::Blocks take_free() {
-    GraphMemory::Blocks taken{std::vector<std::vector<void*>>(k_classes), {}};
-    for (std::size_t i = 0; i < taken.classes.size(); ++i) {
-      taken.classes[i].reserve(classes_[i].made);
-      taken.classes[i].swap(classes_[i].free);
-      classes_[i].free.reserve(classes_[i].made);
-    }
-    cached_ = 0;
-    return taken;
+  // Is this the thread that records a graph? It has free blocks of its own.
+  bool records() const { return recorder_ == std::this_thread::get_id(); }
+  std::vector<void*>& free_blocks(SizeClass c) {
+    return records() ? recorded_.classes[at(c)] : classes_[at(c)].free;
   }
-  void give_free(GraphMemory::Blocks& blocks) noexcept {
-    for (std::size_t i = 0; i < blocks.classes.size(); ++i) {
-      for (void* block : blocks.classes[i]) classes_[i].free.push_back(block);
-      cached_ += blocks.classes[i].size() * classes_[i].size;
-      blocks.classes[i].clear();
-    }
-    for (void* block : blocks.large) kernels::free_memory(device_, block);
-    blocks.large.clear();
+  static void make_room(std::vector<void*>& blocks, std::size_t count) {
+    if (blocks.capacity() < count) blocks.reserve(2 * count + 8);
   }
 
   void* fresh(SizeClass c, std::size_t bytes) {
-    if (c.index >= k_classes) held_.reserve(large_ + held_.size() + 1);
     if (c.index < k_classes) {
       Class& kept = classes_[at(c)];
       kept.size = c.size;
-      if (kept.free.capacity() < kept.made + 1) kept.free.reserve(2 * kept.made + 8);
+      make_room(kept.free, kept.made + 1);
+      if (recorder_ != std::thread::id()) make_room(recorded_.classes[at(c)], kept.made + 1);
+    } else if (recorder_ != std::thread::id()) {
+      make_room(recorded_.large, large_ + recorded_.large.size() + 1);
     }
     void* block = kernels::allocate_memory(device_, c.size);
-    if (!block && !recording_) {  // the graph uses what is free now
+    if (!block) {
       release_locked();
       block = kernels::allocate_memory(device_, c.size);
     }
@@ -195,9 +191,10 @@ class Pool {
   Device device_;
   std::mutex mutex_;
   std::array<Class, k_classes> classes_;
-  std::size_t large_ = 0;    // living blocks above all classes
-  std::vector<void*> held_;  // of them, what was freed while a graph is recorded
-  bool recording_ = false;
+  std::size_t large_ = 0;  // living blocks above all classes
+  std::mutex recording_;
+  std::thread::id recorder_;      // none while no graph is recorded
+  GraphMemory::Blocks recorded_;  // what its thread freed
   std::size_t in_use_ = 0;
   std::size_t cached_ = 0;
   std::uint64_t system_allocations_ = 0;
@@ -231,8 +228,10 @@ void pool_free(Device device, void* block, std::size_t bytes) noexcept {
 }
 
 void GraphMemory::record(const std::function<void()>& body) {
-  Blocks others = pool(device_).begin_recording();
-  const auto finish = [&] { kept_ = pool(device_).end_recording(others); };
+  Pool& memory = pool(device_);
+  const std::lock_guard one(memory.recording());
+  memory.begin_recording();
+  const auto finish = [&] { kept_ = memory.end_recording(); };
   try {
     body();
   } catch (...) {

@@ -27,12 +27,12 @@ namespace detail {
 void* pool_allocate(Device device, std::size_t bytes);
 void pool_free(Device device, void* block, std::size_t bytes) noexcept;
 
-// The memory of a recorded graph: what is allocated while `record` runs comes fresh from the system, and what
-// is free again afterwards is kept until this object dies, because the graph goes on using it. What still
-// lives then (results, gradients) must be held by the owner of the graph.
+// The memory of a recorded graph: what the calling thread allocates while `record` runs comes fresh from the
+// system, and what it frees is kept until this object dies, because the graph goes on using it. What still
+// lives then (results, gradients) must be held by the owner of the graph. Other threads allocate as ever; a
+// second one that records waits for the first.
 class GraphMemory {
  public:
-  // Blocks that were free at the end.
   struct Blocks {
     std::vector<std::vector<void*>> classes;  // by size class
     std::vector<void*> large;                 // above all classes

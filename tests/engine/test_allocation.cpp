@@ -12,6 +12,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -175,5 +176,35 @@ TEST_CASE("what a recorded graph used stays its own, whatever the size, on every
       memory.reset();
       CHECK(memory_use(device).in_use == in_use);
     }
+  }
+}
+
+TEST_CASE("another thread gets none of the memory of a graph that is being recorded, on every device") {
+  for (const Device device : test::devices()) {
+    constexpr std::size_t bytes = 5000;
+    const auto allocate = [&] { return detail::pool_allocate(device, bytes); };
+    const auto free = [&](void* block) { detail::pool_free(device, block, bytes); };
+    free(allocate());
+    std::optional<detail::GraphMemory> memory(std::in_place, device);
+    void *used = nullptr, *other = nullptr, *recorded_later = nullptr;
+    memory->record([&] {
+      used = allocate();
+      free(used);
+      std::thread([&] {
+        other = allocate();
+        release_cached_memory(device);
+        free(other);
+      }).join();
+      recorded_later = allocate();
+      free(recorded_later);
+    });
+    CHECK(other != used);
+    CHECK(recorded_later == used);
+    void* const after = allocate();
+    CHECK(after == other);  // went back to all, and the graph's own did not
+    free(after);
+    const std::size_t cached = memory_use(device).cached;
+    memory.reset();
+    CHECK(memory_use(device).cached >= cached + bytes);
   }
 }
