@@ -24,8 +24,7 @@ std::vector<std::int64_t> permutation(std::int64_t n, kernels::RandomStream rand
 
 // All items in random order, rearranged so that each class comes at regular distances: item r of the n of its
 // class, as the permutation has them, stands before item s of m of another where (r + 1/2) / n is less than
-// (s
-// + 1/2) / m.
+// (s + 1/2) / m.
 std::vector<std::int64_t> stratified(const char* who, const Tensor& labels, kernels::RandomStream random) {
   FLATLAND_CHECK(labels.defined() && labels.rank() == 1 && !labels.is_floating(), who,
                  ": the labels must be a vector of class numbers (int64 or int32)");
@@ -84,9 +83,9 @@ DataLoader::DataLoader(Dataset data, Options options) : data_(std::move(data)), 
     options_.sampler = SequentialSampler{data_.size()};
 }
 
-void DataLoader::load(std::int64_t epoch) {
+const Tensor& DataLoader::items_of(Epoch& known, std::int64_t epoch) const {
   FLATLAND_CHECK(epoch >= 0, "DataLoader: epoch ", epoch, " is asked for; they are counted from 0");
-  if (epoch == epoch_) return;
+  if (epoch == known.number) return known.items;
   const Tensor items = options_.sampler(epoch);
   FLATLAND_CHECK(items.defined() && items.rank() == 1 && items.dtype() == Dtype::int64,
                  "DataLoader: a sampler must give an int64 vector of item numbers");
@@ -95,8 +94,8 @@ void DataLoader::load(std::int64_t epoch) {
                    data_.size());
   FLATLAND_CHECK(batches_of(items.numel()) > 0, "DataLoader: the sampler gave ", items.numel(),
                  " items, which make no batch of ", options_.batch_size);
-  items_ = items.to(data_["indices"].device());
-  epoch_ = epoch;
+  known = {epoch, items.to(data_["indices"].device())};
+  return known.items;
 }
 
 std::int64_t DataLoader::batches_of(std::int64_t items) const {
@@ -104,23 +103,26 @@ std::int64_t DataLoader::batches_of(std::int64_t items) const {
                             : (items > 0 ? 1 + (items - 1) / options_.batch_size : 0);
 }
 
+Dataset DataLoader::batch_of(const Tensor& items, std::int64_t b) const {
+  const std::int64_t begin = b * options_.batch_size;
+  return data_.rows(slice_rows(items, begin, std::min(begin + options_.batch_size, items.numel())));
+}
+
 std::int64_t DataLoader::batches(std::int64_t epoch) {
-  load(epoch);
-  return batches_of(items_.numel());
+  return batches_of(items_of(asked_, epoch).numel());
 }
 
 Dataset DataLoader::batch(std::int64_t epoch, std::int64_t b) {
   const std::int64_t count = batches(epoch);
   FLATLAND_CHECK(b >= 0 && b < count, "DataLoader: batch ", b, " is asked for; epoch ", epoch, " has ",
                  count);
-  const std::int64_t begin = b * options_.batch_size;
-  const std::int64_t size = std::min(options_.batch_size, items_.numel() - begin);
-  return data_.rows(slice_rows(items_, begin, begin + size));
+  return batch_of(asked_.items, b);
 }
 
 Dataset DataLoader::next() {
-  Dataset batch = this->batch(cycle_epoch_, cycle_batch_);
-  if (++cycle_batch_ == batches(cycle_epoch_)) {
+  const Tensor& items = items_of(cycle_, cycle_epoch_);
+  Dataset batch = batch_of(items, cycle_batch_);
+  if (++cycle_batch_ == batches_of(items.numel())) {
     cycle_batch_ = 0;
     ++cycle_epoch_;
   }

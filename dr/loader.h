@@ -92,15 +92,20 @@ class DataLoader {
   std::nullptr_t end() const { return nullptr; }
 
  private:
-  void load(std::int64_t epoch);
+  // An epoch that was asked for, and its items, where the data lies.
+  struct Epoch {
+    std::int64_t number = -1;
+    Tensor items = {};
+  };
+  const Tensor& items_of(Epoch& known, std::int64_t epoch) const;
+  Dataset batch_of(const Tensor& items, std::int64_t b) const;
   std::int64_t batches_of(std::int64_t items) const;
 
   Dataset data_;
   Options options_;
   std::int64_t begun_ = 0;                          // epochs that begin() started
-  std::int64_t epoch_ = -1;                         // whose items `items_` are
-  Tensor items_;                                    // where the data lies
   std::int64_t cycle_epoch_ = 0, cycle_batch_ = 0;  // of next()
+  Epoch asked_, cycle_;                             // the last one, and that of next()
 };
 
 // --- parts ---

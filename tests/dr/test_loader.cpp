@@ -165,6 +165,23 @@ TEST_CASE("weighted items, and samplers of one's own") {
   CHECK(items_of(own.batch(5, 0)) == Numbers{6, 5});
 }
 
+TEST_CASE("next and begin go beside each other without asking a sampler again") {
+  std::vector<std::int64_t> asked;
+  DataLoader loader(numbered(8), {.batch_size = 2, .sampler = [&](std::int64_t epoch) {
+                                    asked.push_back(epoch);
+                                    return RandomSampler{8, 1}(epoch);
+                                  }});
+  const Numbers first = items_of(loader.next());
+  for (int epoch = 0; epoch < 2; ++epoch)
+    for (const Dataset& batch : loader) {
+      static_cast<void>(batch);
+      static_cast<void>(loader.next());
+    }
+  CHECK(asked == Numbers{0, 0, 1, 1, 2});
+  CHECK(items_of(loader.next()) == items_of(loader.batch(2, 1)));
+  CHECK(first == items_of(loader.batch(0, 0)));
+}
+
 TEST_CASE("a split has two parts, drawn by the seed, with the classes' shares where asked for") {
   const Dataset data = numbered(50);  // 30, 10 and 10
   const TrainTest plain = train_test_split(data, {.test = 0.3, .seed = 1});
