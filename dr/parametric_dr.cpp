@@ -104,7 +104,10 @@ void ParametricDR::prepare(const Dataset& data) {
   s.prepared = false;
   s.check_keys(data);
   s.run_on_own([&] {
-    s.stage("data set initialised", [&] { s.set_data(data); });
+    s.stage("data set initialised", [&] {
+      s.set_data(data);
+      s.check_input();
+    });
     s.compute_derived(false);
     s.compute_relations();
     s.compute_derived(true);

@@ -56,11 +56,9 @@ PhaseRun::PhaseRun(const TrainingPhase& phase, Inputs inputs)
       std::visit([&](const auto& recipe) { return make_optimizer(recipe, parameters_, phase.learning_rate); },
                  phase.optimizer);
   prepare_sampling();
+  check_labels(loss_);
   if (device_ == Device::cpu) return;
   gpu_.emplace(device_);
-  check_labels(loss_);
-  recordable_ = inputs.model.replayable() && phase.input_noise == 0 &&
-                replayable(loss_, inputs.batch_relations, phase.sampling);
 }
 
 void PhaseRun::prepare_sampling() {
@@ -75,6 +73,9 @@ void PhaseRun::prepare_sampling() {
     batches_ = replaces ? phase_.batches_per_epoch : std::min(batches_, phase_.batches_per_epoch);
     if (replaces) epoch_size_ = checked_mul(batches_, batch_size_);
   }
+  recordable_ = device_ == Device::cuda && batches_ <= inputs_.most_recorded_steps &&
+                inputs_.model.replayable() && phase_.input_noise == 0 &&
+                replayable(loss_, inputs_.batch_relations, phase_.sampling);
   const std::string who = "training phase '" + phase_.name + "': ";
   if (phase_.sampling == Sampling::weighted) {
     const Tensor& weights = inputs_.data[phase_.weight_key];
@@ -99,10 +100,10 @@ void PhaseRun::data_changed() {
   order_ = rates_ = Tensor();
   batch_.select({});
   prepare_sampling();
-  if (gpu_) check_labels(loss_);
+  check_labels(loss_);
 }
 
-// On a GPU a step cannot say that a label has no logit, so all labels are looked at before the first.
+// All labels are looked at before the first step: on a GPU a step cannot say that one has no logit.
 void PhaseRun::check_labels(const Loss& loss) const {
   if (const auto* compound = loss.target<CompoundLoss>()) {
     for (const auto& part : compound->losses) check_labels(part.second);
@@ -242,9 +243,6 @@ void PhaseRun::record_steps(const RelationContext& context) {
 void PhaseRun::add_input_noise(std::int64_t b) {
   const std::string key = inputs_.model.input_key();
   const Tensor& x = batch_[key];
-  FLATLAND_CHECK(x.is_floating(), "training phase '", phase_.name, "': input_noise is ", phase_.input_noise,
-                 ", but the ", inputs_.model.name(), " takes '", key, "' of ", name(x.dtype()),
-                 ", to which none can be added; set it to 0");
   Tensor noise = Tensor::empty(x.shape(), x.dtype(), x.device());
   const std::int64_t rows = edges_ ? batch_size_ * (phase_.neg_sampling_rate + 2) : batch_size_;
   const auto first = static_cast<std::uint64_t>(b) * static_cast<std::uint64_t>(rows) *

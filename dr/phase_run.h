@@ -26,8 +26,8 @@ struct EpochSums {
 // Holds what a phase needs from epoch to epoch; epochs may be run at any time, one by one.
 //
 // On a GPU an epoch is queued without waiting for it, and its loss values are read at its end. The first
-// epoch runs step by step; where nothing is decided on the host, the second is recorded, and from then on an
-// epoch is one replay.
+// epoch runs step by step; where nothing is decided on the host and the steps are not too many, the second is
+// recorded, and from then on an epoch is one replay.
 class PhaseRun {
  public:
   struct Inputs {
@@ -39,6 +39,7 @@ class PhaseRun {
     std::uint64_t seed = 0;
     std::uint64_t number = 0;  // of the phase; picks its random numbers
     Device device = Device::cpu;
+    std::int64_t most_recorded_steps = 4096;  // each takes some 20 KB of the host's memory, and a GPU's
   };
   PhaseRun(const TrainingPhase& phase, Inputs inputs);
 

@@ -48,12 +48,31 @@ void ParametricDR::State::set_data(const Dataset& dataset) {
   const Model& model = *options.model;
   FLATLAND_CHECK(model.items() < 0 || model.items() == data.size(), "train: the data has ", data.size(),
                  " items but the ", model.name(), " holds ", model.items(), "; set its items to the data's");
+}
+
+// What the model takes, as soon as it is there.
+void ParametricDR::State::check_input() const {
+  const Model& model = *options.model;
   const std::string key = model.input_key();
-  const std::int64_t columns = model.in_dim();
-  if (columns < 0 || !data.contains(key)) return;
+  if (!data.contains(key)) return;
   const Tensor& x = data[key];
-  FLATLAND_CHECK(x.rank() == 2 && x.size(1) == columns, "train: the data '", key, "' is ", x.shape(),
-                 " but the model takes ", columns, " columns; set its in_dim to the number of columns");
+  const std::int64_t columns = model.in_dim();
+  FLATLAND_CHECK(columns < 0 || (x.rank() == 2 && x.size(1) == columns), "train: the data '", key, "' is ",
+                 x.shape(), " but the model takes ", columns,
+                 " columns; set its in_dim to the number of columns");
+  if (model.items() >= 0 && x.dtype() == Dtype::int64) {
+    for (const std::int64_t item : x.to_vector<std::int64_t>())
+      FLATLAND_CHECK(item >= 0 && item < model.items(), "train: '", key, "' has item ", item, ", but the ",
+                     model.name(), " holds items 0 to ", model.items() - 1, " only");
+  }
+  for (const TrainingPhase& p : phases) check_noise(p);
+}
+
+void ParametricDR::State::check_noise(const TrainingPhase& p) const {
+  const std::string key = options.model->input_key();
+  FLATLAND_CHECK(p.input_noise == 0 || !data.contains(key) || data[key].is_floating(), "training phase '",
+                 p.name, "': input_noise is ", p.input_noise, ", but the ", options.model->name(), " takes '",
+                 key, "' of ", name(data[key].dtype()), ", to which none can be added; set it to 0");
 }
 
 void ParametricDR::State::check_entry(std::string_view who, const std::string& key,
@@ -131,6 +150,7 @@ void ParametricDR::State::compute_derived(bool from_relations) {
       data.set(key, from_relations ? derived.from_relations(data, global_relations, context)
                                    : derived.from_data(data));
     });
+    if (key == options.model->input_key()) check_input();
   }
 }
 
@@ -263,6 +283,7 @@ void ParametricDR::State::check_phase(const TrainingPhase& p) const {
                  p.learning_rate, "; it must be 0 or more");
   FLATLAND_CHECK(std::isfinite(p.input_noise) && p.input_noise >= 0, who, "input_noise is ", p.input_noise,
                  "; it is a deviation, 0 or more");
+  if (prepared) check_noise(p);
   check_sampling(p);
   FLATLAND_CHECK(p.report_interval >= 1, who, "report_interval is ", p.report_interval,
                  "; it must be 1 or more");

@@ -77,6 +77,8 @@ struct ParametricDR::State {
   }
 
   void set_data(const Dataset& dataset);
+  void check_input() const;
+  void check_noise(const TrainingPhase& p) const;
   void compute_derived(bool from_relations);
   void compute_relations();
   RelationData compute_relation(const Relation& relation);

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <flatland/dr/routines.h>
 #include <flatland/models/classifier.h>
+#include <flatland/models/coordinate_table.h>
 #include <flatland/models/fully_connected_embedder.h>
 
 #include "tests/support/devices.h"
@@ -346,4 +347,48 @@ TEST_CASE("a loss that explodes or does not train anything stops with an error")
                      .losses = [](const LossInput& input) { return input.embed(); }});
   many.add_training_phase({});
   CHECK(contains(error_of([&] { many.train(with_target(30)); }), "one value"));
+}
+
+TEST_CASE("what a model cannot take is found before the first step") {
+  const Tensor x = clouds(90, 6, 3, 7);
+  const auto table = [](double noise) {
+    return ParametricDR({.model = CoordinateTable({.items = 90}),
+                         .derived_data = {{"pca", pca_of()}},
+                         .losses = PositionLoss{},
+                         .training_phases = {{.epochs = 1, .input_noise = noise}}});
+  };
+  ParametricDR noisy = table(0.5), quiet = table(0);
+  CHECK(contains(error_of([&] { noisy.prepare(x); }),
+                 "'phase 1': input_noise is 0.5, but the CoordinateTable takes 'indices' of int64"));
+  CHECK(contains(error_of([&] {
+                   quiet.prepare({{"main", x}, {"indices", slice_rows(Tensor::arange(91), 1, 91)}});
+                 }),
+                 "'indices' has item 90, but the CoordinateTable holds items 0 to 89 only"));
+  quiet.prepare(x);
+  CHECK(contains(error_of([&] { quiet.add_training_phase({.name = "second", .input_noise = 1}); }),
+                 "'second': input_noise is 1"));
+  bool related = false;
+  ParametricDR derived(
+      {.model = FullyConnectedEmbedder({.in_dim = 3, .input_key = "few"}),
+       .global_relations = PDist{},
+       .derived_data = {{"few", pca_of("main", 2)}},
+       .losses = [](const LossInput& in) { return sum(in.embed()); },
+       .on_event = [&](const Event& e) { related = related || contains(e.text, "relations"); },
+       .training_phases = {{.epochs = 1}}});
+  CHECK(contains(error_of([&] { derived.prepare(x); }),
+                 "the data 'few' is (90, 2) but the model takes 3 columns"));
+  CHECK(!related);
+}
+
+TEST_CASE("a label without a logit is found before the first step") {
+  std::vector<std::int64_t> labels(90, 1);
+  labels[77] = 3;
+  ParametricDR dr({.model = HybridEmbedder({.in_dim = 6, .n_classes = 3}),
+                   .losses = ClassificationLoss{},
+                   .training_phases = {{.epochs = 1, .batch_size = 10}}});
+  CHECK(contains(error_of([&] {
+                   dr.train({{"main", clouds(90, 6, 3, 7)}, {"labels", Tensor::from(labels)}});
+                 }),
+                 "label 3 of item 77 is out of range; the model knows classes 0 to 2"));
+  CHECK(!dr.trained());
 }

@@ -319,14 +319,6 @@ TEST_CASE("a model may take another entry than 'main', and noise goes where it l
                    trained("pixel", {{"pixels", x}}, 0);
                  }),
                  "the FullyConnectedEmbedder needs the data entry 'pixel'"));
-  CHECK(contains(error_of([&] {
-                   ParametricDR dr({.model = CoordinateTable({.items = 90}),
-                                    .derived_data = {{"pca", pca_of()}},
-                                    .losses = PositionLoss{},
-                                    .training_phases = {{.epochs = 1, .input_noise = 0.5}}});
-                   dr.train(x);
-                 }),
-                 "input_noise is 0.5, but the CoordinateTable takes 'indices' of int64"));
 }
 
 TEST_CASE("each epoch is the sum over its batches, each item once") {

@@ -61,7 +61,7 @@ struct Case {
 };
 
 // 30 items in batches of 10.
-Outcome train(const Case& c, const Loss& loss, Device device) {
+Outcome train(const Case& c, const Loss& loss, Device device, std::int64_t most_recorded = 100) {
   constexpr std::int64_t n = 30;
   const Tensor x = clouds(n, 6, 3, 1);
   std::vector<std::int64_t> labels;
@@ -86,7 +86,8 @@ Outcome train(const Case& c, const Loss& loss, Device device) {
                 .batch_relations = relations,
                 .losses = losses,
                 .seed = 5,
-                .device = device});
+                .device = device,
+                .most_recorded_steps = most_recorded});
   Outcome outcome;
   while (!run.done()) outcome.losses.push_back(run.run_epoch({}).loss);
   for (const NamedTensor& p : model->parameters())
@@ -180,6 +181,20 @@ TEST_CASE(
           CHECK(same_bits(got.parameters[p], steps.parameters[p]));
         }
       }
+    }
+  }
+}
+
+TEST_CASE("epochs of very many steps are not recorded and train alike, on every device") {
+  for (const Device device : devices()) {
+    for (const Case& c : cases()) {
+      if (c.name != "edges" && c.name != "a correlation") continue;
+      const Outcome all = train(c, c.loss, device, c.sampling == Sampling::standard ? 3 : 2);
+      const Outcome none = train(c, c.loss, device, 1);
+      CHECK((all.recorded_kernels > 0) == (device == Device::cuda));
+      CHECK(none.recorded_kernels == 0);
+      for (std::size_t e = 0; e < 3; ++e)
+        CHECK(none.losses[e] == doctest::Approx(all.losses[e]).epsilon(1e-4));
     }
   }
 }
