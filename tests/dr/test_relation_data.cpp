@@ -135,6 +135,21 @@ TEST_CASE("blocks of all forms are the rows and columns asked for, in their orde
   }
 }
 
+TEST_CASE("blocks of values with a history are without one, in all forms") {
+  const RelationData square = RelationData(SquareRelations{symmetric_square(9)}).marked_symmetric();
+  const Tensor index = int64s({7, 0, 3, 8});
+  for (const RelationData& form :
+       {square, square.to_triangular(), square.to_sparse(), square.to_neighbor()}) {
+    CAPTURE(form.form_name());
+    const RelationData leaf = form.with_values(form.values().clone().requires_grad(true));
+    for (const bool normalize : {false, true}) {
+      const Tensor block = leaf.sub(index, normalize);
+      CHECK(same_bits(block, form.sub(index, normalize)));
+      CHECK(!block.requires_grad());
+    }
+  }
+}
+
 TEST_CASE("a failed block leaves the scratch clean") {
   const RelationData sparse = RelationData(SquareRelations{symmetric_square(5)}).to_sparse();
   const Tensor before = sparse.sub(int64s({1, 3}));
