@@ -60,7 +60,7 @@ struct Sums {
   }
 };
 
-// Block (bx, by): the tile of rows by * side, ... of x and rows bx * side, ... of y.
+// Block (bx, by) of a row of blocks: the tile of rows by * side, ... of x and rows bx * side, ... of y.
 template <class T, Term term, int own>
 __global__ void __launch_bounds__(k_threads)
     distances_kernel(Finish finish, MatView<const T> x, MatView<const T> y, PairLayout layout, T* dist) {
@@ -69,10 +69,12 @@ __global__ void __launch_bounds__(k_threads)
   FLATLAND_SHARED(Packed, rows, k_depth * (k_across + 1));
   FLATLAND_SHARED(T, columns, k_depth * (side + 1));
   const bool condensed = layout.kind == PairLayout::Kind::condensed;
-  if (condensed && blockIdx.x < blockIdx.y) return;
+  const auto across = static_cast<unsigned>((y.rows + side - 1) / side);
+  const unsigned bx = blockIdx.x % across, by = blockIdx.x / across;
+  if (condensed && bx < by) return;
   const int tx = static_cast<int>(threadIdx.x) % k_across, ty = static_cast<int>(threadIdx.x) / k_across;
-  const std::int64_t first_row = static_cast<std::int64_t>(blockIdx.y) * side;
-  const std::int64_t first_col = static_cast<std::int64_t>(blockIdx.x) * side;
+  const std::int64_t first_row = static_cast<std::int64_t>(by) * side;
+  const std::int64_t first_col = static_cast<std::int64_t>(bx) * side;
   const auto coordinate = [](const MatView<const T>& m, std::int64_t i, std::int64_t k) {
     return m(i < m.rows ? i : m.rows - 1, k);
   };
@@ -144,9 +146,8 @@ void fill_distances(const Exec& exec, const DistanceForm& form, MatView<const T>
   with_term(form.term, [&](auto term) {
     if constexpr (term != Term::powers) {
       const auto run = [&](auto kernel, std::int64_t side) {
-        const dim3 grid(static_cast<unsigned>(ceil_div(y.rows, side)),
-                        static_cast<unsigned>(ceil_div(x.rows, side)));
-        launch(exec, kernel, grid, k_threads, 0, form.finish, x, y, layout, dist);
+        const auto tiles = static_cast<unsigned>(ceil_div(y.rows, side) * ceil_div(x.rows, side));
+        launch(exec, kernel, tiles, k_threads, 0, form.finish, x, y, layout, dist);
       };
       if (x.rows * y.rows < k_many)
         run(distances_kernel<T, term, 2>, 2 * k_across);

@@ -108,8 +108,9 @@ __global__ void __launch_bounds__(1024)
   FLATLAND_SHARED(double, partial, k_row_lanes* stride);
   const int col = static_cast<int>(threadIdx.x) % k_tile_cols,
             lane = static_cast<int>(threadIdx.x) / k_tile_cols;
-  const std::int64_t j = static_cast<std::int64_t>(blockIdx.x) * k_tile_cols + col;
-  const std::int64_t begin = blockIdx.y * k_tile_rows, end = std::min(x.rows, begin + k_tile_rows);
+  const std::int64_t across = (x.cols + k_tile_cols - 1) / k_tile_cols, tile = blockIdx.x / across;
+  const std::int64_t first_col = blockIdx.x % across * k_tile_cols, j = first_col + col;
+  const std::int64_t begin = tile * k_tile_rows, end = std::min(x.rows, begin + k_tile_rows);
   double sum = 0;
   if (j < x.cols) {
     const double c = term == ColumnTerm::value ? 0 : center[j];
@@ -118,10 +119,10 @@ __global__ void __launch_bounds__(1024)
   }
   partial[lane * stride + col] = sum;
   __syncthreads();
-  const std::int64_t own = static_cast<std::int64_t>(blockIdx.x) * k_tile_cols + lane;
+  const std::int64_t own = first_col + lane;
   sum = warp_sum<double>(partial[col * stride + lane]);
   if (col != 0 || own >= x.cols) return;
-  R& out = total[blockIdx.y * x.cols + own];
+  R& out = total[tile * x.cols + own];
   out = static_cast<R>(accumulate ? static_cast<double>(out) + sum : sum);
 }
 
@@ -138,13 +139,12 @@ __global__ void add_tiles_kernel(MatView<const double> total, bool accumulate, R
 template <ColumnTerm term, class T, class R>
 void column_totals(const Exec& exec, MatView<const T> x, const double* center, bool accumulate, R* s) {
   const std::int64_t tiles = std::max<std::int64_t>(1, ceil_div(x.rows, k_tile_rows));
-  const auto col_blocks = static_cast<unsigned>(ceil_div(x.cols, k_tile_cols));
+  const auto blocks = static_cast<unsigned>(tiles * ceil_div(x.cols, k_tile_cols));
   constexpr int threads = k_tile_cols * k_row_lanes;
   if (tiles == 1)
-    return launch(exec, column_totals_kernel<term, T, R>, col_blocks, threads, 0, x, center, accumulate, s);
+    return launch(exec, column_totals_kernel<term, T, R>, blocks, threads, 0, x, center, accumulate, s);
   const ScratchArray<double> total(exec, checked_mul(tiles, x.cols));
-  launch(exec, column_totals_kernel<term, T, double>, dim3(col_blocks, static_cast<unsigned>(tiles)), threads,
-         0, x, center, false, total.data());
+  launch(exec, column_totals_kernel<term, T, double>, blocks, threads, 0, x, center, false, total.data());
   launch(exec, add_tiles_kernel<R>, blocks_for(x.cols, k_threads), k_threads, 0,
          MatView<const double>(total.data(), tiles, x.cols), accumulate, s);
 }
