@@ -28,16 +28,21 @@ std::int64_t block_rows(std::int64_t row_bytes) {
   return std::clamp<std::int64_t>(k_pool_bytes / row_bytes, 1, k_query_rows);
 }
 
-// c = a b^T
+// c = a b^T. On tensor cores what is given is exact already, and the handle's own mode, which forbids them,
+// is set aside.
 void multiply(const Exec& exec, bool on_tensor_cores, MatView<const float> a, MatView<const float> b,
               MatView<float> c) {
   if (!on_tensor_cores) return cuda::matmul<float>(exec, Transpose::b, a, b, c, false);
   const float one = 1, zero = 0;
   const auto size = [](std::int64_t n) { return static_cast<int>(n); };
-  check(cublasGemmEx(exec.cuda().blas, CUBLAS_OP_T, CUBLAS_OP_N, size(b.rows), size(a.rows), size(a.cols),
-                     &one, b.data, CUDA_R_32F, size(b.ld), a.data, CUDA_R_32F, size(a.ld), &zero, c.data,
-                     CUDA_R_32F, size(c.ld), CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT),
-        "a product on tensor cores");
+  cublasHandle_t const blas = exec.cuda().blas;
+  check(cublasSetMathMode(blas, CUBLAS_DEFAULT_MATH), "setting the precision");
+  const cublasStatus_t status =
+      cublasGemmEx(blas, CUBLAS_OP_T, CUBLAS_OP_N, size(b.rows), size(a.rows), size(a.cols), &one, b.data,
+                   CUDA_R_32F, size(b.ld), a.data, CUDA_R_32F, size(a.ld), &zero, c.data, CUDA_R_32F,
+                   size(c.ld), CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT);
+  check(cublasSetMathMode(blas, CUBLAS_PEDANTIC_MATH), "setting the precision");
+  check(status, "a product on tensor cores");
 }
 
 // Searches the rows of `list` among candidates by products; gave_up[r] = 1 where that does not do.

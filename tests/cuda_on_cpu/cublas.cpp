@@ -4,11 +4,15 @@
 #include <cublas_v2.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <type_traits>
 #include <vector>
 
 struct cublasContext {
   cudaStream_t stream = nullptr;
   cublasPointerMode_t pointer_mode = CUBLAS_POINTER_MODE_HOST;
+  cublasMath_t math = CUBLAS_DEFAULT_MATH;
   bool workspace = false;
 };
 
@@ -32,6 +36,7 @@ struct Gemm {
   int ldc;
   long long stride_c;
   int count;
+  bool on_tensor_cores = false;  // which see 11 significant bits
 
   int rows_a() const { return op_a == CUBLAS_OP_N ? m : k; }
   int rows_b() const { return op_b == CUBLAS_OP_N ? k : n; }
@@ -57,6 +62,12 @@ struct Gemm {
   }
 
  private:
+  T seen(T value) const {
+    if constexpr (std::is_same_v<T, float>)
+      if (on_tensor_cores) return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & ~0x1fffu);
+    return value;
+  }
+
   static void check(const T* p, int rows, int cols, int ld, const char* who) {
     check_device_range(
         p,
@@ -71,11 +82,11 @@ struct Gemm {
     for (std::ptrdiff_t p = 0; p < depth; ++p)
       for (std::ptrdiff_t i = 0; i < rows; ++i)
         op_of_a[static_cast<std::size_t>(i + p * rows)] =
-            op_a == CUBLAS_OP_N ? a_i[i + p * ld_a] : a_i[p + i * ld_a];
+            seen(op_a == CUBLAS_OP_N ? a_i[i + p * ld_a] : a_i[p + i * ld_a]);
     for (std::ptrdiff_t j = 0; j < n; ++j) {
       std::fill(sum.begin(), sum.end(), T{0});
       for (std::ptrdiff_t p = 0; p < depth; ++p) {
-        const T value = op_b == CUBLAS_OP_N ? b_i[p + j * ld_b] : b_i[j + p * ld_b];
+        const T value = seen(op_b == CUBLAS_OP_N ? b_i[p + j * ld_b] : b_i[j + p * ld_b]);
         const T* const column = op_of_a.data() + p * rows;
         T* const s = sum.data();
         for (std::ptrdiff_t i = 0; i < rows; ++i) s[i] += column[i] * value;
@@ -151,7 +162,8 @@ cublasStatus_t cublasGetStream(cublasHandle_t handle, cudaStream_t* stream) {
   *stream = handle->stream;
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) {
+cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath_t mode) {
+  handle->math = mode;
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasSetAtomicsMode(cublasHandle_t, cublasAtomicsMode_t) {
@@ -200,10 +212,13 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t op_a, cubla
   if (a_type != b_type || a_type != c_type) return CUBLAS_STATUS_NOT_SUPPORTED;
   const bool wide = compute == CUBLAS_COMPUTE_64F || compute == CUBLAS_COMPUTE_64F_PEDANTIC;
   if (wide != (a_type == CUDA_R_64F)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  // cuBLAS does not say what becomes of the one beside the other.
+  const bool tensor = compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+  if (tensor && handle->math == CUBLAS_PEDANTIC_MATH) return CUBLAS_STATUS_NOT_SUPPORTED;
   const auto call = [&]<class T>(T*) {
     return gemm<T>(handle, {op_a, op_b, m, n, k, static_cast<const T*>(alpha), static_cast<const T*>(a), lda,
                             0, static_cast<const T*>(b), ldb, 0, static_cast<const T*>(beta),
-                            static_cast<T*>(c), ldc, 0, 1});
+                            static_cast<T*>(c), ldc, 0, 1, tensor});
   };
   return wide ? call(static_cast<double*>(nullptr)) : call(static_cast<float*>(nullptr));
 }

@@ -123,6 +123,20 @@ TEST_CASE("products of a batch, through GemmEx, with alpha and beta on the devic
                      b.data(), CUDA_R_64F, 1, &beta, c.data(), CUDA_R_32F, 3, CUBLAS_COMPUTE_32F,
                      CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
 
+  const float fine = 1 + 0x1p-11f;  // a bit more than tensor cores see
+  a.set({fine, 1, 1, 1, 1, 1});
+  const auto on_tensor_cores = [&] {
+    return cublasGemmEx(blas.handle, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &alpha, a.data(), CUDA_R_32F, 1,
+                        b.data(), CUDA_R_32F, 1, &beta, c.data(), CUDA_R_32F, 1, CUBLAS_COMPUTE_32F_FAST_TF32,
+                        CUBLAS_GEMM_DEFAULT);
+  };
+  CHECK(on_tensor_cores() == CUBLAS_STATUS_SUCCESS);
+  CHECK(c.host()[0] == 2);
+  REQUIRE(cublasSetMathMode(blas.handle, CUBLAS_PEDANTIC_MATH) == CUBLAS_STATUS_SUCCESS);
+  CHECK(on_tensor_cores() == CUBLAS_STATUS_NOT_SUPPORTED);
+  a.set({1, 2, 3, 4, 5, 6});
+  c.set({82, 104, 126});
+
   const DeviceVector<float> factors(std::vector<float>{3, 1});
   REQUIRE(cublasSetPointerMode(blas.handle, CUBLAS_POINTER_MODE_DEVICE) == CUBLAS_STATUS_SUCCESS);
   CHECK(cublasSgemm(blas.handle, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, factors.data(), a.data(), 1, b.data(), 1,
