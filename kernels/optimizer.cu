@@ -8,17 +8,52 @@ namespace {
 
 constexpr int k_threads = 256;
 constexpr int k_values = 4;  // of a thread
-constexpr std::int64_t k_tile = k_values * k_threads;
-constexpr int k_most = 56;  // parameters of a launch
+constexpr std::int64_t k_tile = k_values * k_threads, k_clip_tile = 4096;
 
-// Parameters, cut into tiles: parameter k has the blocks first_block[k] .. first_block[k + 1] - 1.
-template <class T>
+// Views of a launch, cut into tiles: view k has the blocks first_block[k] .. first_block[k + 1] - 1.
+template <class View, std::int64_t tile, int most>
 struct Batch {
-  ParameterView<T> parameter[k_most];
-  unsigned first_block[k_most + 1] = {};
+  View view[most];
+  unsigned first_block[most + 1] = {};
   int count = 0;
+
+  unsigned blocks() const { return first_block[count]; }
+  void add(const View& v) {
+    view[count] = v;
+    first_block[count + 1] = first_block[count] + static_cast<unsigned>(ceil_div(v.n, tile));
+    ++count;
+  }
+  // Of the calling thread's block.
+  __device__ int own() const {
+    int k = 0;
+    while (first_block[k + 1] <= blockIdx.x) ++k;
+    return k;
+  }
+  __device__ std::int64_t begin(int k) const { return (blockIdx.x - first_block[k]) * tile; }
 };
-static_assert(sizeof(Batch<double>) < 3584);  // kernel arguments take 4 KB
+template <class T>
+using Parameters = Batch<ParameterView<T>, k_tile, 56>;
+template <class T>
+using Gradients = Batch<GradientView<T>, k_clip_tile, 128>;
+static_assert(sizeof(Parameters<double>) < 3584 && sizeof(Gradients<double>) < 3584);  // arguments take 4 KB
+
+// Calls run(batch, blocks before it) for all views; returns the number of blocks.
+template <class View, std::int64_t tile, int most, class Run>
+std::int64_t for_batches(std::span<const View> views, Batch<View, tile, most> batch, const Run& run) {
+  std::int64_t blocks = 0;
+  const auto flush = [&] {
+    if (batch.count > 0) run(batch, blocks);
+    blocks += batch.blocks();
+    batch = {};
+  };
+  for (const View& view : views) {
+    if (view.n == 0) continue;
+    if (batch.count == most) flush();
+    batch.add(view);
+  }
+  flush();
+  return blocks;
+}
 
 // Called by a whole warp; its first lane gets the constants.
 template <class T>
@@ -60,12 +95,11 @@ __device__ void update(const RmspropConstants<T>& c, const ParameterView<T>&, T&
 
 // A block a tile. The last block of a parameter to be done moves its clock on: all have read it by then.
 template <class Constants, class Rule, class T>
-__global__ void step_kernel(const __grid_constant__ Batch<T> batch, Rule rule, LearningRate lr) {
+__global__ void step_kernel(const __grid_constant__ Parameters<T> batch, Rule rule, LearningRate lr) {
   FLATLAND_SHARED(Constants, shared, 1);
-  int k = 0;
-  while (batch.first_block[k + 1] <= blockIdx.x) ++k;
-  const ParameterView<T> p = batch.parameter[k];
-  const std::int64_t begin = (blockIdx.x - batch.first_block[k]) * k_tile + threadIdx.x;
+  const int k = batch.own();
+  const ParameterView<T> p = batch.view[k];
+  const std::int64_t begin = batch.begin(k) + threadIdx.x;
 
   T value[k_values] = {}, grad[k_values] = {}, m[k_values] = {}, v[k_values] = {}, w[k_values] = {};
 #pragma unroll
@@ -104,45 +138,24 @@ __global__ void step_kernel(const __grid_constant__ Batch<T> batch, Rule rule, L
 template <class Constants, class Rule, class T>
 void step(const Exec& exec, const Rule& rule, LearningRate lr, std::span<const ParameterView<T>> parameters,
           bool keeps_m, bool keeps_v, bool keeps_w) {
-  Batch<T> batch;
-  const auto run = [&] {
-    launch(exec, step_kernel<Constants, Rule, T>, batch.first_block[batch.count], k_threads, 0, batch, rule,
-           lr);
-    batch = {};
-  };
-  for (ParameterView<T> p : parameters) {
-    if (p.n == 0) continue;
-    if (!keeps_m) p.m = nullptr;
-    if (!keeps_v) p.v = nullptr;
-    if (!keeps_w) p.w = nullptr;
-    if (batch.count == k_most) run();
-    const int k = batch.count++;
-    batch.parameter[k] = p;
-    batch.first_block[k + 1] = batch.first_block[k] + static_cast<unsigned>(ceil_div(p.n, k_tile));
-  }
-  run();
+  for_batches(parameters, Parameters<T>(), [&](Parameters<T>& batch, std::int64_t) {
+    for (int k = 0; k < batch.count; ++k) {
+      if (!keeps_m) batch.view[k].m = nullptr;
+      if (!keeps_v) batch.view[k].v = nullptr;
+      if (!keeps_w) batch.view[k].w = nullptr;
+    }
+    launch(exec, step_kernel<Constants, Rule, T>, batch.blocks(), k_threads, 0, batch, rule, lr);
+  });
 }
 
 // --- clipping -----------------------------------------------------------------------------------------
 
-constexpr std::int64_t k_clip_tile = 4096;
-constexpr int k_most_gradients = 128;  // of a launch
-
-template <class T>
-struct Gradients {
-  GradientView<T> view[k_most_gradients];
-  unsigned first_block[k_most_gradients + 1] = {};
-  int count = 0;
-};
-static_assert(sizeof(Gradients<double>) < 3584);
-
 // Calls f(value) for the calling thread's values of its block's tile.
 template <class T, class F>
 __device__ void for_tile(const Gradients<T>& gradients, const F& f) {
-  int k = 0;
-  while (gradients.first_block[k + 1] <= blockIdx.x) ++k;
+  const int k = gradients.own();
   const GradientView<T> view = gradients.view[k];
-  const std::int64_t begin = (blockIdx.x - gradients.first_block[k]) * k_clip_tile;
+  const std::int64_t begin = gradients.begin(k);
   const std::int64_t end = begin + k_clip_tile < view.n ? begin + k_clip_tile : view.n;
   for (std::int64_t i = begin + threadIdx.x; i < end; i += k_threads) f(view.data[i]);
 }
@@ -174,27 +187,6 @@ __global__ void scale_kernel(const __grid_constant__ Gradients<T> gradients, con
   for_tile(gradients, [&](T& x) { x *= f; });
 }
 
-// Calls run(gradients of a launch, tiles before them).
-template <class T, class Run>
-std::int64_t for_launches(std::span<const GradientView<T>> gradients, const Run& run) {
-  Gradients<T> some;
-  std::int64_t tiles = 0;
-  const auto flush = [&] {
-    if (some.count > 0) run(some, tiles);
-    tiles += some.first_block[some.count];
-    some = {};
-  };
-  for (const GradientView<T>& view : gradients) {
-    if (view.n == 0) continue;
-    if (some.count == k_most_gradients) flush();
-    const int k = some.count++;
-    some.view[k] = view;
-    some.first_block[k + 1] = some.first_block[k] + static_cast<unsigned>(ceil_div(view.n, k_clip_tile));
-  }
-  flush();
-  return tiles;
-}
-
 }  // namespace
 
 template <class T>
@@ -217,15 +209,16 @@ void rmsprop_step(const Exec& exec, const RmspropRule& rule, LearningRate lr,
 
 template <class T>
 void clip_norm(const Exec& exec, double max_norm, std::span<const GradientView<T>> gradients, T* norm) {
-  const std::int64_t tiles = for_launches(gradients, [](const Gradients<T>&, std::int64_t) {});
-  const ScratchArray<double> part(exec, tiles);
+  const Gradients<T> none;
+  const std::int64_t blocks = for_batches(gradients, none, [](const Gradients<T>&, std::int64_t) {});
+  const ScratchArray<double> part(exec, blocks);
   const ScratchArray<T> factor(exec, 1);
-  for_launches(gradients, [&](const Gradients<T>& some, std::int64_t before) {
-    launch(exec, squares_kernel<T>, some.first_block[some.count], k_threads, 0, some, part.data() + before);
+  for_batches(gradients, none, [&](const Gradients<T>& batch, std::int64_t before) {
+    launch(exec, squares_kernel<T>, batch.blocks(), k_threads, 0, batch, part.data() + before);
   });
-  launch(exec, clip_factor_kernel<T>, 1, k_threads, 0, part.data(), tiles, max_norm, factor.data(), norm);
-  for_launches(gradients, [&](const Gradients<T>& some, std::int64_t) {
-    launch(exec, scale_kernel<T>, some.first_block[some.count], k_threads, 0, some, factor.data());
+  launch(exec, clip_factor_kernel<T>, 1, k_threads, 0, part.data(), blocks, max_norm, factor.data(), norm);
+  for_batches(gradients, none, [&](const Gradients<T>& batch, std::int64_t) {
+    launch(exec, scale_kernel<T>, batch.blocks(), k_threads, 0, batch, factor.data());
   });
 }
 
