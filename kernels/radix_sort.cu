@@ -32,22 +32,20 @@ __global__ void count_kernel(const std::uint64_t* words, std::int64_t n, int shi
   counts[static_cast<std::int64_t>(threadIdx.x) * gridDim.x + blockIdx.x] = count[threadIdx.x];
 }
 
-// Block d: the counts of digit d become sums over the tiles before, and totals[d] the sum over all.
+// Warp d of all: the counts of digit d become sums over the tiles before, and totals[d] the sum over all.
 __global__ void tile_sums_kernel(std::int64_t tiles, std::uint32_t* counts, std::uint32_t* totals) {
-  FLATLAND_SHARED(std::uint32_t, last, 1);
-  std::uint32_t* const own = counts + blockIdx.x * tiles;
+  const int lane = static_cast<int>(threadIdx.x) % k_warp;
+  const auto digit = static_cast<int>((blockIdx.x * blockDim.x + threadIdx.x) / k_warp);
+  std::uint32_t* const own = counts + digit * tiles;
   std::uint32_t before = 0;
-  for (std::int64_t begin = 0; begin < tiles; begin += k_threads) {
-    const std::int64_t i = begin + threadIdx.x;
+  for (std::int64_t begin = 0; begin < tiles; begin += k_warp) {
+    const std::int64_t i = begin + lane;
     const std::uint32_t x = i < tiles ? own[i] : 0;
-    const std::uint32_t sum = before + exclusive_sum<k_threads>(x);
+    const std::uint32_t sum = before + warp_sum_before(x);
     if (i < tiles) own[i] = sum;
-    if (threadIdx.x == k_threads - 1) last[0] = sum + x;
-    __syncthreads();
-    before = last[0];
-    __syncthreads();
+    before = __shfl_sync(k_all_lanes, sum + x, k_warp - 1);
   }
-  if (threadIdx.x == 0) totals[blockIdx.x] = before;
+  if (lane == 0) totals[digit] = before;
 }
 
 // The lanes of this warp whose digit is this lane's, among those that take part.
@@ -114,7 +112,7 @@ std::uint64_t* radix_sort(const Exec& exec, std::uint64_t* words, std::uint64_t*
   const auto grid = static_cast<unsigned>(tiles);
   for (int shift = begin; shift < end; shift += k_digit_bits) {
     launch(exec, count_kernel, grid, k_threads, 0, words, n, shift, counts.data());
-    launch(exec, tile_sums_kernel, k_digits, k_threads, 0, tiles, counts.data(), totals.data());
+    launch(exec, tile_sums_kernel, k_digits / k_warps, k_threads, 0, tiles, counts.data(), totals.data());
     launch(exec, move_kernel, grid, k_threads, 0, words, n, shift, counts.data(), totals.data(), other);
     std::swap(words, other);
   }

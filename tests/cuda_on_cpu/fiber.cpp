@@ -42,6 +42,15 @@ std::size_t stagger() {
 std::byte* stack_of(void* memory) {
   return static_cast<std::byte*>(memory) + k_guard_bytes;
 }
+
+// Where resume was called, and the fiber that is being entered for the first time.
+struct Host {
+  void* context = nullptr;
+  void* fake = nullptr;
+  const void* stack = nullptr;
+  std::size_t stack_bytes = 0;
+} host;
+Fiber* entered = nullptr;
 }  // namespace
 
 Fiber::Fiber(void (*entry)()) : entry_(entry), stack_bytes_(k_stack_bytes - stagger()) {
@@ -61,23 +70,39 @@ void Fiber::restart() {
   __asan_unpoison_memory_region(stack_of(memory_), stack_bytes_);
   own_fake_ = nullptr;
   own_ = context::make_fcontext(stack_of(memory_) + stack_bytes_, stack_bytes_, [](context::transfer_t from) {
-    Fiber& self = *static_cast<Fiber*>(from.data);
-    self.host_ = from.fctx;
-    __sanitizer_finish_switch_fiber(nullptr, &self.host_stack_, &self.host_stack_bytes_);
+    Fiber& self = *entered;
+    self.arrive(from.data, from.fctx);
     self.entry_();
   });
 }
 
+// On the fiber, coming from another stack: `left` is where the context of that one is kept.
+void Fiber::arrive(void* left, void* context) {
+  *static_cast<void**>(left) = context;
+  const bool from_host = left == &host.context;
+  __sanitizer_finish_switch_fiber(own_fake_, from_host ? &host.stack : nullptr,
+                                  from_host ? &host.stack_bytes : nullptr);
+}
+
 void Fiber::resume() {
-  __sanitizer_start_switch_fiber(&host_fake_, stack_of(memory_), stack_bytes_);
-  own_ = context::jump_fcontext(own_, this).fctx;
-  __sanitizer_finish_switch_fiber(host_fake_, nullptr, nullptr);
+  __sanitizer_start_switch_fiber(&host.fake, stack_of(memory_), stack_bytes_);
+  entered = this;
+  const context::transfer_t from = context::jump_fcontext(own_, &host.context);
+  *static_cast<void**>(from.data) = from.fctx;
+  __sanitizer_finish_switch_fiber(host.fake, nullptr, nullptr);
 }
 
 void Fiber::suspend() {
-  __sanitizer_start_switch_fiber(&own_fake_, host_stack_, host_stack_bytes_);
-  host_ = context::jump_fcontext(host_, nullptr).fctx;
-  __sanitizer_finish_switch_fiber(own_fake_, &host_stack_, &host_stack_bytes_);
+  __sanitizer_start_switch_fiber(&own_fake_, host.stack, host.stack_bytes);
+  const context::transfer_t from = context::jump_fcontext(host.context, &own_);
+  arrive(from.data, from.fctx);
+}
+
+void Fiber::switch_to(Fiber& other) {
+  __sanitizer_start_switch_fiber(&own_fake_, stack_of(other.memory_), other.stack_bytes_);
+  entered = &other;
+  const context::transfer_t from = context::jump_fcontext(other.own_, &own_);
+  arrive(from.data, from.fctx);
 }
 
 bool Fiber::overflowed_at(const void* p) const {

@@ -114,35 +114,49 @@ void Scheduler::run_block() {
     if (warps_[w].time != 0) warps_[w].known = {};
     warps_[w].time = 0;
   }
-  while (!error_) {
-    if (ready_first_ != ready_end_) {
-      Thread& thread = threads_[static_cast<std::size_t>(ready_[ready_first_++ % ready_.size()])];
-      running_ = std::exchange(thread.fiber, nullptr);
-    } else if (next_ < n_) {
-      if (idle_.empty()) {
-        fibers_.push_back(std::make_unique<Fiber>([] {
-          Scheduler& scheduler = instance();
-          while (true) {
-            scheduler.work();
-            scheduler.running_is_idle_ = true;
-            scheduler.running_->suspend();
-          }
-        }));
-        idle_.push_back(fibers_.back().get());
-      }
-      running_ = idle_.back();
-      idle_.pop_back();
-    } else {
-      break;
-    }
-    running_->resume();
-    if (std::exchange(running_is_idle_, false)) idle_.push_back(running_);
-  }
+  running_ = next_fiber();
+  if (running_ != nullptr) running_->resume();
   if (!error_ && live_ == 0) return;
   const std::exception_ptr error =
       error_ ? std::exchange(error_, nullptr) : std::make_exception_ptr(Error(deadlock()));
   abandon();
   std::rethrow_exception(error);
+}
+
+// Whose turn it is: a thread's that may go on, else a free one's, to give other threads their first turn.
+// None: after an error, and when all are at their end or wait.
+Fiber* Scheduler::next_fiber() {
+  if (error_) return nullptr;
+  if (ready_first_ != ready_end_) {
+    Thread& thread = threads_[static_cast<std::size_t>(ready_[ready_first_++ % ready_.size()])];
+    return std::exchange(thread.fiber, nullptr);
+  }
+  if (next_ >= n_) return nullptr;
+  if (idle_.empty()) {
+    fibers_.push_back(std::make_unique<Fiber>([] {
+      Scheduler& scheduler = instance();
+      while (true) {
+        scheduler.work();
+        scheduler.idle_.push_back(scheduler.running_);
+        scheduler.leave_fiber();
+      }
+    }));
+    idle_.push_back(fibers_.back().get());
+  }
+  Fiber* const fiber = idle_.back();
+  idle_.pop_back();
+  return fiber;
+}
+
+// On a fiber: straight to the next one, or to the host when there is none.
+void Scheduler::leave_fiber() {
+  Fiber* const own = running_;
+  running_ = next_fiber();
+  if (running_ != nullptr) {
+    own->switch_to(*running_);
+  } else {
+    own->suspend();
+  }
 }
 
 // On a fiber: gives threads their first turn, one after another, as long as none of them waits.
@@ -171,7 +185,7 @@ void Scheduler::enter(int thread) {
 void Scheduler::wait() {
   const int thread = current_;
   threads_[static_cast<std::size_t>(thread)].fiber = running_;
-  running_->suspend();
+  leave_fiber();
   enter(thread);
 }
 
@@ -195,7 +209,9 @@ int Scheduler::block_barrier(Barrier kind, bool predicate, const Where& where) {
   } else {
     const int first = at_barrier_.front();
     const Where& other = threads_[static_cast<std::size_t>(first)].where;
-    if (other.line != where.line || std::strcmp(other.file, where.file) != 0)
+    const bool same =
+        other.line == where.line && (other.file == where.file || std::strcmp(other.file, where.file) == 0);
+    if (!same)
       fail("waits at another barrier (line " + std::to_string(where.line) + ") than " + thread_name(first) +
            " (line " + std::to_string(other.line) + "); all threads of a block must reach the same one");
   }

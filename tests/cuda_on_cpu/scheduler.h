@@ -63,6 +63,8 @@ class Scheduler {
 
   void prepare(const Launch& launch);
   void run_block();
+  Fiber* next_fiber();
+  void leave_fiber();
   void work();
   void enter(int thread);
   void wait();
@@ -99,7 +101,6 @@ class Scheduler {
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Fiber*> idle_;
   Fiber* running_ = nullptr;
-  bool running_is_idle_ = false;
   std::exception_ptr error_;
 
   std::vector<std::unique_ptr<SharedMemory>> shared_;
