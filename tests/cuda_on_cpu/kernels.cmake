@@ -9,6 +9,7 @@ flatland_cuda_as_cpp(kernels_on_layer ${cuda_sources})
 target_include_directories(kernels_on_layer PRIVATE ${include_dir})
 target_compile_definitions(kernels_on_layer PRIVATE FLATLAND_WITH_CUDA)
 target_compile_features(kernels_on_layer PRIVATE cxx_std_20)
+target_compile_options(kernels_on_layer PRIVATE ${test_options})
 target_link_libraries(kernels_on_layer PRIVATE $<$<BOOL:${FLATLAND_WITH_OPENMP}>:OpenMP::OpenMP_CXX>)
 
 foreach(folder kernels engine models dr)
