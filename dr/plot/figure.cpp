@@ -118,13 +118,19 @@ Layout layout_of(const Figure& figure, Canvas& canvas) {
   if (layout.grid_y > k_edge) layout.grid_y += k_header_gap;
   layout.height = layout.grid_y + sum(layout.top) + sum(layout.bottom) + k_edge +
                   static_cast<double>(layout.rows) * (layout.panel_height + k_row_gap) - k_row_gap;
-  layout.legend_x = k_edge + sum(layout.left) + sum(layout.right) + k_legend_gap +
-                    static_cast<double>(layout.columns) * (layout.panel_width + k_panel_gap) - k_panel_gap;
+  const double grid_width = sum(layout.left) + sum(layout.right) +
+                            static_cast<double>(layout.columns) * (layout.panel_width + k_panel_gap) -
+                            k_panel_gap;
+  // The common legend stands beside the first row.
+  const std::size_t corner = layout.columns - 1;
+  const double own = legend_width(layout.legends[corner], layout.panel_height, canvas);
+  layout.legend_x = layout.box(corner).right() + layout.margins[corner].right + k_legend_gap +
+                    (own > 0 ? own + k_legend_gap : 0);
   const double header = std::max(canvas.text_width(figure.title, k_figure_title),
                                  canvas.text_width(figure.note, k_figure_note));
   const double common = legend_width(layout.common_legend, layout.panel_height, canvas);
-  layout.width = std::max((common > 0 ? layout.legend_x + common : layout.legend_x - k_legend_gap) + k_edge,
-                          header + 2 * k_edge);
+  layout.width =
+      std::max({k_edge + grid_width, common > 0 ? layout.legend_x + common : 0, k_edge + header}) + k_edge;
   layout.width = std::ceil(layout.width);  // whole pixels
   layout.height = std::ceil(layout.height);
   return layout;

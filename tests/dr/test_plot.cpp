@@ -175,6 +175,13 @@ TEST_CASE("embeddings share a legend, also beside lines, which keep their own") 
     return count;
   };
   CHECK(letters(scatter(30)) == letters(plain));
+  // One stands above the other: the lines' names make the picture no wider.
+  const Lines unnamed{.lines = {{.y = {1, 2}}, {.y = {2, 1}}}};
+  const auto width = [](const Lines& last) {
+    return width_of(
+        {.panels = {{.content = scatter(20)}, {.content = scatter(30)}, {.content = last}}, .columns = 1});
+  };
+  CHECK(std::abs(width(lines) - width(unnamed)) < 15);
 }
 
 TEST_CASE("a heat map of both signs is white at 0 and equally strong on either side") {
