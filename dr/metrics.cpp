@@ -92,6 +92,14 @@ std::vector<std::int32_t> ranks_of(const Tensor& x, const NeighborIndex& neighbo
   return ranks;
 }
 
+// f(), whose kernels find one team of threads ready.
+template <class F>
+auto in_team(const Tensor& x, const F& f) {
+  decltype(f()) result{};
+  kernels::with_team(current_exec(x.device()), [&] { result = f(); });
+  return result;
+}
+
 double neighborhood_kept(const std::string& who, const Tensor& x, const Tensor& y, std::int64_t k) {
   check_points(who, "x", x);
   check_points(who, "y", y);
@@ -103,10 +111,11 @@ double neighborhood_kept(const std::string& who, const Tensor& x, const Tensor& 
   const bool trust = who == "trustworthiness";
   const Tensor& neighbor_space = trust ? y : x;
   const Tensor& rank_space = trust ? x : y;
-  const NeighborIndex found = neighbors_of(neighbor_space, nullptr, k);
-  const std::vector<std::int32_t> ranks = rank_space.dtype() == Dtype::float32
-                                              ? ranks_of<float>(rank_space, found)
-                                              : ranks_of<double>(rank_space, found);
+  const std::vector<std::int32_t> ranks = in_team(x, [&] {
+    const NeighborIndex found = neighbors_of(neighbor_space, nullptr, k);
+    return rank_space.dtype() == Dtype::float32 ? ranks_of<float>(rank_space, found)
+                                                : ranks_of<double>(rank_space, found);
+  });
   std::int64_t excess = 0;
   for (const std::int32_t rank : ranks) excess += std::max<std::int64_t>(0, rank - k);
   const double worst =
@@ -129,7 +138,7 @@ double knn_accuracy(const Tensor& y, const Tensor& labels, std::int64_t k) {
   FLATLAND_CHECK(k >= 1 && k < y.size(0), "knn_accuracy: k = ", k, " neighbours need more than ", k,
                  " items but there are ", y.size(0));
   const std::vector<std::int64_t> values = label_values("knn_accuracy", labels, y.size(0));
-  return share_right(neighbors_of(y, nullptr, k), values, values);
+  return in_team(y, [&] { return share_right(neighbors_of(y, nullptr, k), values, values); });
 }
 
 double knn_accuracy(const Tensor& base, const Tensor& base_labels, const Tensor& y, const Tensor& labels,
@@ -144,8 +153,9 @@ double knn_accuracy(const Tensor& base, const Tensor& base_labels, const Tensor&
   FLATLAND_CHECK(y.size(0) > 0, "knn_accuracy: there are no items");
   FLATLAND_CHECK(k >= 1 && k <= base.size(0), "knn_accuracy: k = ", k, " neighbours but base has ",
                  base.size(0), " items");
-  const std::vector<std::int64_t> known = label_values("knn_accuracy", base_labels, base.size(0));
-  return share_right(neighbors_of(y, &base, k), known, label_values("knn_accuracy", labels, y.size(0)));
+  const std::vector<std::int64_t> known = label_values("knn_accuracy", base_labels, base.size(0)),
+                                  values = label_values("knn_accuracy", labels, y.size(0));
+  return in_team(y, [&] { return share_right(neighbors_of(y, &base, k), known, values); });
 }
 
 double accuracy(const Tensor& scores, const Tensor& labels) {
