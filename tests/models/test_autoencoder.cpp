@@ -3,10 +3,12 @@
 #include <flatland/engine/optim.h>
 #include <flatland/models/autoencoder.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "tests/support/device_steps.h"
 #include "tests/support/errors.h"
 #include "tests/support/parameter_names.h"
 
@@ -131,6 +133,42 @@ TEST_CASE("a classifier of features drops hidden values only while it trains") {
                                   .hidden_dims = {},
                                   .dropout = 0.5});
   CHECK(linear.parameter_count() == 2 * 3 + 3);
+}
+
+TEST_CASE("autoencoders and their classifiers train as on the CPU on every device") {
+  const Tensor x = some_data(21, 6);
+  std::vector<std::int64_t> classes;
+  for (std::int64_t i = 0; i < 21; ++i) classes.push_back(i * i % 3);
+  const Tensor labels = Tensor::from(classes);
+  const Autoencoder::Options options{.in_dim = 6,
+                                     .hidden_dims = {5, 4},
+                                     .activation = activation::elu(),
+                                     .latent_activation = activation::tanh};
+  test::check_steps([&](Device) { return Autoencoder(options); },
+                    [&](const Autoencoder& model, Device device) {
+                      return mse_loss(model.reconstruct(x.to(device)), x.to(device));
+                    });
+  test::check_steps([&](Device) { return SemiSupervisedAutoencoder(options, 3); },
+                    [&](const SemiSupervisedAutoencoder& model, Device device) {
+                      const Tensor data = x.to(device), z = model.encode(data);
+                      return bce_loss(model.decode(z), data) +
+                             0.1 * cross_entropy(model.classify_shared(z), labels.to(device));
+                    });
+  for (const Features features : {Features::raw, Features::latent, Features::reconstruction, Features::all}) {
+    test::check_steps(
+        [&](Device device) {
+          const auto autoencoder = std::make_shared<Autoencoder>(options);
+          autoencoder->to(device);
+          return FeatureClassifier({.autoencoder = autoencoder,
+                                    .features = features,
+                                    .n_classes = 3,
+                                    .hidden_dims = {7},
+                                    .dropout = 0.3});
+        },
+        [&](const FeatureClassifier& model, Device device) {
+          return cross_entropy(model.classify(x.to(device)), labels.to(device));
+        });
+  }
 }
 
 TEST_CASE("bad options of autoencoders and their classifiers are errors") {

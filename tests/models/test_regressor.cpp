@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/device_steps.h"
 #include "tests/support/errors.h"
 #include "tests/support/parameter_names.h"
 #include "tests/support/random_tensor.h"
@@ -125,6 +126,28 @@ TEST_CASE("a learned table shrinks where nothing holds its labels apart") {
   CHECK(apart_after_training(shrunk, alike) < 1e-3);
   CHECK(apart_after_training(bounded, alike) < 1e-3);
   CHECK(apart_after_training(held, pull_and_push) > 1);
+}
+
+TEST_CASE("regressors train as on the CPU on every device") {
+  test::check_steps(
+      [](Device) {
+        return MeanVarianceRegressor({.in_dim = 4, .hidden_dims = {8, 5}});
+      },
+      [](const MeanVarianceRegressor& model, Device device) {
+        const auto [mean, variance] = model.predict(items().to(device));
+        return gaussian_nll_loss(mean, Tensor::ones({6, 2}).to(device), variance);
+      });
+  for (const double max_norm : {0.0, 0.5}) {
+    for (const bool learned : {false, true}) {
+      test::check_steps([&](Device) { return onto_labels(learned, max_norm); },
+                        [](const LabelEmbeddingRegressor& model, Device device) {
+                          const Tensor places = model.shared(items().to(device)),
+                                       labels = k_labels.to(device);
+                          return mse_loss(places, model.targets(labels)) +
+                                 cross_entropy(model.classify_shared(places), labels);
+                        });
+    }
+  }
 }
 
 TEST_CASE("bad sizes of regressors are errors") {
