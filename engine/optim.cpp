@@ -192,9 +192,19 @@ std::unique_ptr<Optimizer> make(const Rule& rule, const std::vector<ParameterGro
   detail::fail("optimizer: there are no parameters; give those of a module");
 }
 
-void check_betas(const char* who, double beta1, double beta2) {
-  FLATLAND_CHECK(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, who, ": betas ", beta1, " and ", beta2,
-                 "; both must be in [0, 1)");
+// Adam and AdamW differ in what weight decay is added to.
+template <class Recipe>
+std::unique_ptr<Optimizer> make_adam(const char* who, const Recipe& recipe, bool decoupled,
+                                     const std::vector<ParameterGroup>& groups, double lr) {
+  FLATLAND_CHECK(recipe.beta1 >= 0 && recipe.beta1 < 1 && recipe.beta2 >= 0 && recipe.beta2 < 1, who,
+                 ": betas ", recipe.beta1, " and ", recipe.beta2, "; both must be in [0, 1)");
+  return make(AdamRule{.beta1 = recipe.beta1,
+                       .beta2 = recipe.beta2,
+                       .eps = recipe.eps,
+                       .weight_decay = recipe.weight_decay,
+                       .decoupled = decoupled,
+                       .amsgrad = recipe.amsgrad},
+              groups, lr);
 }
 
 }  // namespace
@@ -219,25 +229,12 @@ std::unique_ptr<Optimizer> make_optimizer(const SGD& recipe, const std::vector<P
 
 std::unique_ptr<Optimizer> make_optimizer(const Adam& recipe, const std::vector<ParameterGroup>& groups,
                                           double lr) {
-  check_betas("Adam", recipe.beta1, recipe.beta2);
-  return make(AdamRule{.beta1 = recipe.beta1,
-                       .beta2 = recipe.beta2,
-                       .eps = recipe.eps,
-                       .weight_decay = recipe.weight_decay,
-                       .amsgrad = recipe.amsgrad},
-              groups, lr);
+  return make_adam("Adam", recipe, false, groups, lr);
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const AdamW& recipe, const std::vector<ParameterGroup>& groups,
                                           double lr) {
-  check_betas("AdamW", recipe.beta1, recipe.beta2);
-  return make(AdamRule{.beta1 = recipe.beta1,
-                       .beta2 = recipe.beta2,
-                       .eps = recipe.eps,
-                       .weight_decay = recipe.weight_decay,
-                       .decoupled = true,
-                       .amsgrad = recipe.amsgrad},
-              groups, lr);
+  return make_adam("AdamW", recipe, true, groups, lr);
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const RMSprop& recipe, const std::vector<ParameterGroup>& groups,
