@@ -22,7 +22,7 @@ struct Scatter {
   std::vector<std::string> classes = {};  // the name of label 0, 1, ...; by default its number
   Tensor values = {};                     // (N)
   std::string values_name = {};           // beside the colour bar
-  bool name_classes = false;              // write the name of each class at its middle too
+  bool name_classes = false;              // write the name of each class at its middle, not into a legend
   double size = 0;                        // diameter of a point in points of 1/72 inch; 0: by their number
   Tensor sizes = {};                      // (N) numbers that the points' areas show; the largest has `size`
   double opacity = 0;                     // 0 .. 1; 0: by their number

@@ -158,7 +158,7 @@ Margins margins(const Scatter& panel, Canvas& canvas) {
 }
 
 std::vector<LegendEntry> legend(const Scatter& panel) {
-  if (!panel.labels.defined() || panel.values.defined()) return {};
+  if (!panel.labels.defined() || panel.values.defined() || panel.name_classes) return {};
   const std::vector<std::int64_t> labels = labels_of(panel);
   const std::size_t classes = class_count(labels, panel);
   std::vector<bool> present(classes);

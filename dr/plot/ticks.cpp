@@ -82,7 +82,7 @@ std::vector<Tick> log_ticks(double min, double max, int count) {
       if (tick.value >= min * (1 - 1e-9) && tick.value <= max * (1 + 1e-9)) ticks.push_back(tick);
     }
   }
-  return ticks.empty() ? linear_ticks(min, max, count) : ticks;
+  return ticks.size() < 3 ? linear_ticks(min, max, count) : ticks;
 }
 
 }  // namespace flatland::plot

@@ -3,6 +3,7 @@
 #include <flatland/dr/plot.h>
 
 #include <doctest/doctest.h>
+#include <algorithm>
 #include <cmath>
 
 #include "tests/support/message.h"
@@ -201,6 +202,25 @@ TEST_CASE("panels of one map may share their scale") {
   const std::string own = drawn(figure, ".svg");
   figure.same_scale = true;
   CHECK(drawn(figure, ".svg") != own);
+}
+
+TEST_CASE("a legend stands beside its panel, and beside all where several have the same") {
+  const Panel lines{.content =
+                        Lines{.lines = {{.name = "training", .y = {1, 2}}, {.name = "b", .y = {2, 3}}}}};
+  const Panel map{.content = HeatMap{.values = Tensor::of({{1, 2}, {3, 4}}), .values_name = "wide name"}};
+  const auto below_each_other = [](std::vector<Panel> panels) {
+    return width_of({.panels = std::move(panels), .columns = 1});
+  };
+  const double each = std::max(below_each_other({lines}), below_each_other({map}));
+  CHECK(below_each_other({lines, map}) == each);
+  CHECK(below_each_other({lines, lines, map}) > each + 20);
+}
+
+TEST_CASE("class names stand in the map or in a legend") {
+  Scatter named = scatter(50);
+  const double with_legend = width_of(one({.content = named}));
+  named.name_classes = true;
+  CHECK(width_of(one({.content = named})) < with_legend - 20);
 }
 
 TEST_CASE("errors name the panel and the reason") {
