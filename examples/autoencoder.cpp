@@ -44,25 +44,30 @@ void one(const Session& session, const Digits& digits, const std::string& part, 
   draw_part(session, part,
             {.title = title,
              .panels = {latent_panel("latent values", note, run.latent, digits), decoded_grid_panel(run),
-                        reconstructions_panel({run}, digits), curves_panel({run}, "MSE")},
+                        reconstructions_panel({run}, digits), curves_panel(run)},
              .columns = 2});
 }
 
+// Several of one loss, side by side; with the maps of their latent values, or without.
 enum class Show { curves, maps };
-// Several, side by side.
 void several(const Session& session, const std::string& part, const std::string& title,
              const std::vector<Variant>& variants, Show show) {
   const Digits& digits = session.two;
+  Figure figure{.title = title,
+                .note = text("a model that makes the mean image of everything has an MSE of %.4f",
+                             mse_of_mean_image(digits)),
+                .panels = {},
+                .columns = show == Show::maps ? 2 : 3};
   std::vector<Trained> runs;
-  Figure figure{.title = title, .panels = {}, .columns = 2};
   for (const Variant& variant : variants) {
     runs.push_back(train_variant(session, digits, part, variant));
     if (show == Show::curves) continue;
     const std::string note = report_quality(session.report, digits, runs.back());
     figure.panels.push_back(latent_panel(variant.name, note, runs.back().latent, digits));
   }
-  figure.panels.push_back(curves_panel(runs, "loss"));
   figure.panels.push_back(reconstructions_panel(runs, digits));
+  figure.panels.push_back(training_panel(runs));
+  figure.panels.push_back(unseen_panel(runs));
   draw_part(session, part, figure);
 }
 
@@ -97,13 +102,38 @@ void part_d(const Session& session) {
           Show::curves);
 }
 
+// What each is trained on differs, so they are compared by losses of unseen images.
 void part_e(const Session& session) {
-  several(session, "e", "losses",
-          {{.name = "MSE"},
-           {.name = "BCE", .loss = bce_loss},
-           {.name = "L1", .loss = l1_loss},
-           {.name = "SmoothL1", .loss = smooth_l1_loss}},
-          Show::curves);
+  const std::vector<Variant> variants = {{.name = "MSE"},
+                                         {.name = "BCE", .loss = bce_loss},
+                                         {.name = "L1", .loss = l1_loss},
+                                         {.name = "SmoothL1", .loss = smooth_l1_loss}};
+  std::vector<Trained> runs;
+  std::vector<std::string> names;
+  std::vector<double> losses;
+  for (const Variant& variant : variants) {
+    runs.push_back(train_variant(session, session.two, "e", variant));
+    names.push_back(variant.name);
+    const Reconstruction& r = runs.back().unseen;
+    losses.insert(losses.end(), {r.mse, r.bce, r.l1, r.smooth_l1});
+  }
+  for (std::size_t column = 0; column < 4; ++column) {
+    double best = losses[column];
+    for (std::size_t i = column; i < losses.size(); i += 4) best = std::min(best, losses[i]);
+    for (std::size_t i = column; i < losses.size(); i += 4) losses[i] /= best;
+  }
+  draw_part(session, "e",
+            {.title = "losses",
+             .panels = {reconstructions_panel(runs, session.two),
+                        unseen_panel(runs),
+                        {.title = "every loss of every model",
+                         .note = "unseen images; 1 is the best of a column",
+                         .content = HeatMap{.values = Tensor::from(losses, {4, 4}),
+                                            .row_names = names,
+                                            .column_names = names,
+                                            .rows_name = "trained on",
+                                            .columns_name = "measured in",
+                                            .write_values = true}}}});
 }
 
 void part_f(const Session& session) {
@@ -137,7 +167,7 @@ void part_g(const Session& session) {
             {.title = "ten latent values",
              .panels = {latent_panel("by principal components", summary(qualities[0]), by_pca, digits),
                         latent_panel("by parametric t-SNE", summary(qualities[1]), by_tsne, digits),
-                        reconstructions_panel({run}, digits), curves_panel({run}, "MSE")},
+                        reconstructions_panel({run}, digits), curves_panel(run)},
              .columns = 2});
 }
 
@@ -155,13 +185,12 @@ double classify(const Session& session, const std::shared_ptr<const Autoencoder>
   const Digits& digits = session.two;
   std::printf("--- h %s\n", task.name.c_str());
   session.report.begin_run("h " + task.name);
-  FeatureClassifier model({.autoencoder = autoencoder,
-                           .features = task.features,
-                           .n_classes = 2,
-                           .hidden_dims = task.hidden_dims,
-                           .dropout = task.dropout});
-  model.initialize(session.options.seed);
-  model.to(session.options.device);
+  FeatureClassifier model = started(FeatureClassifier({.autoencoder = autoencoder,
+                                                       .features = task.features,
+                                                       .n_classes = 2,
+                                                       .hidden_dims = task.hidden_dims,
+                                                       .dropout = task.dropout}),
+                                    session.options);
   const Tensor seen = model.shared(digits.train["main"]), unseen = model.shared(digits.unseen["main"]);
   DataLoader loader({{"main", seen}, {"labels", digits.train["labels"]}},
                     {.batch_size = 64, .shuffle = true, .seed = session.options.seed});
@@ -201,10 +230,10 @@ void part_h(const Session& session) {
     bars.names.push_back(task.name);
     bars.values.push_back(classify(session, run.model, task));
   }
-  draw_part(session, "h",
-            {.title = "3 or 7?",
-             .panels = {{.title = "classifiers", .note = "by what they see", .content = bars},
-                        curves_panel({run}, "MSE")}});
+  draw_part(
+      session, "h",
+      {.title = "3 or 7?",
+       .panels = {{.title = "classifiers", .note = "by what they see", .content = bars}, curves_panel(run)}});
 }
 
 // All images to reconstruct, and ten labels a class.
@@ -213,10 +242,10 @@ void part_i(const Session& session) {
   const Digits& digits = session.two;
   std::printf("--- i semi-supervised\n");
   session.report.begin_run("i semi-supervised");
-  SemiSupervisedAutoencoder model({.in_dim = digits.train["main"].size(1), .latent_dim = 8}, 2);
   const std::uint64_t seed = session.options.seed;
-  model.initialize(seed);
-  model.to(session.options.device);
+  SemiSupervisedAutoencoder model =
+      started(SemiSupervisedAutoencoder({.in_dim = digits.train["main"].size(1), .latent_dim = 8}, 2),
+              session.options);
   DataLoader loader(digits.train, {.batch_size = 64, .shuffle = true, .seed = seed});
   DataLoader labelled(digits.train, {.batch_size = 64,
                                      .sampler = SubsetRandomSampler{
@@ -243,14 +272,12 @@ void part_i(const Session& session) {
   std::printf("accuracy %.4f unseen\n", curves.validation.back());
   session.report.parameters(model);
   const Tensor latent = model.encode(digits.train["main"]);
-  char note[64];
-  std::snprintf(note, sizeof note, "unseen images; %.3f in the end", curves.validation.back());
   draw_part(session, "i",
             {.title = "ten labels a class",
              .panels = {latent_panel("latent values", "by principal components",
                                      Pca::fit(latent, 2).transform(latent), digits),
                         {.title = "accuracy",
-                         .note = note,
+                         .note = text("unseen images; %.3f in the end", curves.validation.back()),
                          .content = Lines{.lines = {{.name = "accuracy", .y = curves.validation}},
                                           .x = {.name = "epoch"},
                                           .y = {.name = "accuracy"}}}}});

@@ -80,13 +80,10 @@ Result run_weight(Report& report, const Options& options, const CovertypeSample&
 
   const LabelledPoints train = embedded(routine, covertype.train),
                        unseen = embedded(routine, covertype.unseen);
-  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
-    return std::vector<Quality>{train_quality(train), unseen_quality(train, unseen)};
-  });
+  const std::vector<Quality> qualities = measured(report, train, unseen);
   const Result result{weight, train.y, qualities.front(),
                       correlation(column(train.y, 0), column(train.x, k_attribute)),
                       importance(routine, train.x.to(options.device), 0)};
-  show_quality(report, qualities);
   report.metric("train", "correlation", result.correlation);
   report.metric("unseen", "correlation", correlation(column(unseen.y, 0), column(unseen.x, k_attribute)));
   report.metric("train", "importance", result.importance_x[k_attribute]);
@@ -94,21 +91,17 @@ Result run_weight(Report& report, const Options& options, const CovertypeSample&
 }
 
 std::string title_of(double weight) {
-  char title[64];
-  std::snprintf(title, sizeof title, weight == 0 ? "not guided" : "t-SNE %g : 1 guiding", weight);
-  return title;
+  return weight == 0 ? "not guided" : text("t-SNE %g : 1 guiding", weight);
 }
 
 Figure figure_of(const std::vector<Result>& results, const Tensor& data) {
   Figure figure{.title = "Forest cover types, t-SNE with a guided x axis", .panels = {}, .columns = 2};
   const Tensor attribute = column(data, k_attribute);
   for (const Result& r : results) {
-    char note[96];
-    std::snprintf(note, sizeof note, "correlation of x with the attribute %.3f, trustworthiness %.3f",
-                  r.correlation, r.train.trustworthiness);
     figure.panels.push_back(
         {.title = title_of(r.weight),
-         .note = note,
+         .note = text("correlation of x with the attribute %.3f, trustworthiness %.3f", r.correlation,
+                      r.train.trustworthiness),
          .content = Scatter{.points = r.map,
                             .values = attribute,
                             .values_name = std::string(k_covertype_attributes[k_attribute]) + ", scaled"}});
@@ -128,8 +121,7 @@ Figure figure_of(const std::vector<Result>& results, const Tensor& data) {
 
 void guided(const Options& options) {
   Report report = report_of(k_program, options);
-  const CovertypeSample covertype =
-      options.quick ? read_covertype(report, options, 700, 500) : read_covertype(report, options, 7000, 5000);
+  const CovertypeSample covertype = read_covertype(report, options);
   const std::vector<double> weights =
       options.quick ? std::vector<double>{0, 100} : std::vector<double>{0, 5000, 1000, 100};
   RelationDataMap relations;

@@ -83,12 +83,10 @@ Figure figure_of(const std::vector<Result>& results, const Tensor& labels) {
                 .columns = 3};
   Line train{.name = "train"}, unseen{.name = "unseen"};
   for (const Result& r : results) {
-    char title[64], note[96];
-    std::snprintf(title, sizeof title, "weight %g : 1", r.weight);
-    std::snprintf(note, sizeof note, "10-NN accuracy %.3f, classified %.3f, unseen %.3f",
-                  r.train.knn_accuracy, r.train_accuracy, r.unseen_accuracy);
-    figure.panels.push_back(
-        {.title = title, .note = note, .content = Scatter{.points = r.map, .labels = labels}});
+    figure.panels.push_back({.title = text("weight %g : 1", r.weight),
+                             .note = text("10-NN accuracy %.3f, classified %.3f, unseen %.3f",
+                                          r.train.knn_accuracy, r.train_accuracy, r.unseen_accuracy),
+                             .content = Scatter{.points = r.map, .labels = labels}});
     if (r.weight == 0) continue;  // not on a logarithmic axis
     train.x.push_back(r.weight), train.y.push_back(r.train_accuracy);
     unseen.x.push_back(r.weight), unseen.y.push_back(r.unseen_accuracy);
@@ -107,9 +105,8 @@ void hybrid(const Options& options) {
   RelationDataMap relations;
   std::vector<Result> results;
   for (const double weight : weights) {
-    char name[32];
-    std::snprintf(name, sizeof name, "weight %g", weight);
-    std::printf("--- %s : 1\n", name);
+    const std::string name = text("weight %g", weight);
+    std::printf("--- %s : 1\n", name.c_str());
     report.begin_run(name);
     results.push_back(run_weight(report, options, mnist, weight, relations));
   }

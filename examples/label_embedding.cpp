@@ -4,22 +4,19 @@
 #include "examples/support/console.h"
 #include "examples/support/options.h"
 #include "examples/support/results.h"
+#include "examples/support/training.h"
 
 #include <flatland/dr/classification_metrics.h>
-#include <flatland/dr/loader.h>
 #include <flatland/dr/readers.h>
 #include <flatland/engine/layers.h>
 #include <flatland/engine/ops.h>
-#include <flatland/engine/optim.h>
 #include <flatland/engine/relation_ops.h>
 #include <flatland/models/classifier.h>
 #include <flatland/models/regressor.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <functional>
 
 using namespace flatland;
 using namespace flatland::examples;
@@ -47,8 +44,7 @@ struct Lesson {
   std::vector<std::string> species;
   std::vector<Panel> panels;
 
-  const Tensor& x() const { return train["main"]; }
-  const Tensor& labels() const { return train["labels"]; }
+  std::int64_t columns() const { return train["main"].size(1); }
   std::int64_t classes() const { return static_cast<std::int64_t>(species.size()); }
 };
 
@@ -68,38 +64,12 @@ Lesson begin(Report& report, const Options& options) {
           .panels = {}};
 }
 
-// A model that starts from the seed, where the data is.
-template <class M>
-M started(const Lesson& lesson, M model) {
-  model.initialize(lesson.options.seed);
-  model.to(lesson.options.device);
-  return model;
-}
-
-// Steps on all irises of the training at once, a phase of the report. `watch` sees every epoch.
-void fit(
-    const Lesson& lesson, const std::string& name, Optimizer& optimizer, const std::function<Tensor()>& loss,
-    const std::function<void()>& watch = [] {}) {
-  const int epochs = lesson.options.quick ? 100 : 1000;
-  const auto start = std::chrono::steady_clock::now();
-  Event event{.kind = Event::Kind::phase_started, .text = name, .epochs = epochs};
-  lesson.listener(event);
-  for (int epoch = 1; epoch <= epochs; ++epoch) {
-    optimizer.zero_grad();
-    const Tensor value = loss();
-    value.backward();
-    optimizer.step();
-    watch();
-    event.kind = Event::Kind::epoch_finished;
-    event.epoch = epoch;
-    event.loss = value.item();
-    event.components = {{"loss", event.loss}};
-    event.report = epoch == 1 || epoch % (epochs / 2) == 0;
-    event.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    lesson.listener(event);
-  }
-  event.kind = Event::Kind::phase_finished;
-  lesson.listener(event);
+// Steps on all irises of the training at once, a phase of the report.
+Curves fit(const Lesson& lesson, Module& module, Training training) {
+  training.epochs = lesson.options.quick ? 100 : 1000;
+  training.report_interval = training.epochs / 2;
+  DataLoader loader(lesson.train, {.batch_size = lesson.train.size()});
+  return train(module, loader, training, lesson.listener);
 }
 
 Tensor on_cpu(const Tensor& values) {
@@ -122,18 +92,11 @@ Panel map(const Lesson& lesson, std::string title, std::string note, const Tenso
                              .opacity = 0.6}};
 }
 
-template <class... Values>
-std::string text(const char* format, Values... values) {
-  char line[160];
-  std::snprintf(line, sizeof line, format, values...);
-  return line;
-}
-
 // --- (a) a table that numbers are looked up in ---
 
 void look_up(Lesson& lesson) {
   constexpr std::int64_t k_rows = 10, k_padding = 5;
-  const Embedding table = started(lesson, Embedding(k_rows, 2, {.padding_idx = k_padding}));
+  const Embedding table = started(Embedding(k_rows, 2, {.padding_idx = k_padding}), lesson.options);
   const Tensor places = on_cpu(table.forward(Tensor::arange(k_rows).to(lesson.options.device)));
   std::printf("\nan embedding of %d numbers; %d is padding\n", int{k_rows}, int{k_padding});
   for (std::int64_t i = 0; i < k_rows; ++i) {
@@ -142,7 +105,7 @@ void look_up(Lesson& lesson) {
   std::printf("\n");
   lesson.panels.push_back(
       {.title = "a table of ten numbers",
-       .note = "at random; 5 is padding, at the origin",
+       .note = "at random; row 5 is padding, at the origin",
        .content = Scatter{.points = places, .labels = Tensor::arange(k_rows), .name_classes = true}});
 }
 
@@ -151,15 +114,16 @@ void look_up(Lesson& lesson) {
 void classify(Lesson& lesson, bool softmax_first) {
   const std::string name = softmax_first ? "classifier, softmax twice" : "classifier";
   lesson.report.begin_run(name);
-  const Classifier model = started(lesson, Classifier({.in_dim = lesson.x().size(1),
-                                                       .n_classes = lesson.classes(),
-                                                       .hidden_dims = k_hidden,
-                                                       .activation = activation::relu}));
-  const auto sgd = make_optimizer(SGD{}, tensors_of(model.parameters()), k_rate);
-  fit(lesson, name, *sgd, [&] {
-    const Tensor logits = model.classify(lesson.x());
-    return cross_entropy(softmax_first ? softmax(logits) : logits, lesson.labels());
-  });
+  Classifier model = started(Classifier({.in_dim = lesson.columns(),
+                                         .n_classes = lesson.classes(),
+                                         .hidden_dims = k_hidden,
+                                         .activation = activation::relu}),
+                             lesson.options);
+  const auto loss = [&](const Dataset& irises) {
+    const Tensor logits = model.classify(irises["main"]);
+    return cross_entropy(softmax_first ? softmax(logits) : logits, irises["labels"]);
+  };
+  fit(lesson, model, {.name = name, .optimizer = SGD{}, .learning_rate = k_rate, .loss = loss});
   lesson.report.parameters(model);
 
   const ConfusionMatrix matrix(on_cpu(argmax(model.classify(lesson.unseen["main"]))),
@@ -207,20 +171,22 @@ std::string summary(const Placed& placed) {
 }
 
 LabelEmbeddingRegressor onto_labels(const Lesson& lesson, bool learned, double max_norm = 0) {
-  return started(lesson, LabelEmbeddingRegressor({.in_dim = lesson.x().size(1),
-                                                  .n_classes = lesson.classes(),
-                                                  .hidden_dims = k_hidden,
-                                                  .activation = activation::relu,
-                                                  .learned = learned,
-                                                  .max_norm = max_norm}));
+  return started(LabelEmbeddingRegressor({.in_dim = lesson.columns(),
+                                          .n_classes = lesson.classes(),
+                                          .hidden_dims = k_hidden,
+                                          .activation = activation::relu,
+                                          .learned = learned,
+                                          .max_norm = max_norm}),
+                 lesson.options);
 }
 
 LabelEmbeddingRegressor regress(Lesson& lesson) {
   lesson.report.begin_run("regression");
   LabelEmbeddingRegressor model = onto_labels(lesson, false);
-  const auto sgd = make_optimizer(SGD{}, tensors_of(model.parameters()), k_rate);
-  fit(lesson, "regression", *sgd,
-      [&] { return mse_loss(model.embed(lesson.x()), model.targets(lesson.labels())); });
+  const auto loss = [&](const Dataset& irises) {
+    return mse_loss(model.embed(irises["main"]), model.targets(irises["labels"]));
+  };
+  fit(lesson, model, {.name = "regression", .optimizer = SGD{}, .learning_rate = k_rate, .loss = loss});
   lesson.report.parameters(model);
   const Tensor places = model.embed(lesson.unseen["main"]);
   const Placed placed = judge(lesson, places, model);
@@ -238,14 +204,9 @@ void describe(const char* title, const Tensor& values) {
     const Tensor one = column(values, j);
     std::vector<double> sorted = one.to_vector<double>();
     std::ranges::sort(sorted);
-    const auto quantile = [&](double share) {
-      const double at = share * static_cast<double>(sorted.size() - 1);
-      const auto below = static_cast<std::size_t>(at);
-      const std::size_t above = std::min(below + 1, sorted.size() - 1);
-      return std::lerp(sorted[below], sorted[above], at - std::floor(at));
-    };
     std::printf("  %10d %7zu %9.4f %9.4f %9.4f %9.4f %9.4f\n", static_cast<int>(j + 1), sorted.size(),
-                mean(one).item(), std_dev(one).item(), quantile(0.25), quantile(0.5), quantile(0.75));
+                mean(one).item(), std_dev(one).item(), quantile(sorted, 0.25), quantile(sorted, 0.5),
+                quantile(sorted, 0.75));
   }
 }
 
@@ -297,15 +258,15 @@ Panel variances_by_species(const Lesson& lesson, const Tensor& variance) {
 
 void regress_with_uncertainty(Lesson& lesson, const LabelEmbeddingRegressor& labels) {
   lesson.report.begin_run("gaussian");
-  const MeanVarianceRegressor model = started(
-      lesson, MeanVarianceRegressor(
-                  {.in_dim = lesson.x().size(1), .hidden_dims = k_hidden, .activation = activation::relu}));
-  const auto adam = make_optimizer(AdamW{}, tensors_of(model.parameters()), 0.001);
-  const Tensor targets = labels.targets(lesson.labels());
-  fit(lesson, "gaussian", *adam, [&] {
-    const auto [mean, variance] = model.predict(lesson.x());
-    return gaussian_nll_loss(mean, targets, variance);
-  });
+  MeanVarianceRegressor model =
+      started(MeanVarianceRegressor(
+                  {.in_dim = lesson.columns(), .hidden_dims = k_hidden, .activation = activation::relu}),
+              lesson.options);
+  const auto loss = [&](const Dataset& irises) {
+    const auto [mean, variance] = model.predict(irises["main"]);
+    return gaussian_nll_loss(mean, labels.targets(irises["labels"]), variance);
+  };
+  fit(lesson, model, {.name = "gaussian", .optimizer = AdamW{}, .learning_rate = 0.001, .loss = loss});
   lesson.report.parameters(model);
 
   const MeanVarianceRegressor::Prediction p = model.predict(lesson.unseen["main"]);
@@ -341,23 +302,26 @@ double apart(const Tensor& table) {
 // its own label than to others: labels stay apart because they have to be told apart.
 Line learn(Lesson& lesson, const Variant& variant) {
   lesson.report.begin_run(variant.name);
-  const LabelEmbeddingRegressor model = onto_labels(lesson, variant.learned, variant.max_norm);
-  model.targets(lesson.labels());  // shortens the rows
+  LabelEmbeddingRegressor model = onto_labels(lesson, variant.learned, variant.max_norm);
+  model.targets(lesson.train["labels"]);  // shortens the rows
   const Tensor first = model.table().detach().clone();
-  Line line{.name = variant.name, .y = {apart(first)}};
   std::vector<Tensor> network = tensors_of(model.parameters());
   network.pop_back();  // the table comes last
-  const auto sgd = make_optimizer(
-      SGD{}, {{.parameters = network}, {.parameters = {model.table()}, .learning_rate = k_table_rate}},
-      k_rate);
-  fit(
-      lesson, variant.name, *sgd,
-      [&] {
-        const Tensor places = model.shared(lesson.x());
-        const Tensor pull = mse_loss(places, model.targets(lesson.labels()));
-        return variant.push ? pull + cross_entropy(model.classify_shared(places), lesson.labels()) : pull;
-      },
-      [&] { line.y.push_back(apart(model.table())); });
+  const auto loss = [&](const Dataset& irises) {
+    const Tensor places = model.shared(irises["main"]), labels = irises["labels"];
+    const Tensor pull = mse_loss(places, model.targets(labels));
+    return variant.push ? pull + cross_entropy(model.classify_shared(places), labels) : pull;
+  };
+  const Curves curves = fit(
+      lesson, model,
+      {.name = variant.name,
+       .optimizer = SGD{},
+       .learning_rate = k_rate,
+       .groups = {{.parameters = network}, {.parameters = {model.table()}, .learning_rate = k_table_rate}},
+       .loss = loss,
+       .validate = [&] { return apart(model.table()); }});
+  Line line{.name = variant.name, .y = {apart(first)}};
+  line.y.insert(line.y.end(), curves.validation.begin(), curves.validation.end());
   lesson.report.parameters(model);
 
   const Tensor places = model.embed(lesson.unseen["main"]);
@@ -368,10 +332,10 @@ Line learn(Lesson& lesson, const Variant& variant) {
   lesson.report.metric("table", "apart", line.y.back());
   std::printf("  labels moved by %.3f; the closest two were %.3f apart and are %.3f\n\n", moved,
               line.y.front(), line.y.back());
-  lesson.panels.push_back(
-      map(lesson, variant.name,
-          text("moved %.2f, apart %.2f, nearest right %.3f", moved, line.y.back(), placed.nearest), places,
-          model.table()));
+  lesson.panels.push_back(map(lesson, variant.name,
+                              text("closest labels %.2f apart (at first %.2f), nearest right %.3f",
+                                   line.y.back(), line.y.front(), placed.nearest),
+                              places, model.table()));
   return line;
 }
 
@@ -404,7 +368,10 @@ void label_embedding(const Options& options) {
   learn_embeddings(lesson);
   write_results(
       report, options,
-      {.title = "Iris: labels as places", .panels = lesson.panels, .columns = 3, .same_scale = true},
+      {.title = "Iris: labels as places",
+       .note = "maps: unseen irises, and their labels as the large dots; each map has its own scale",
+       .panels = lesson.panels,
+       .columns = 3},
       "label_embedding.png");
 }
 

@@ -138,9 +138,8 @@ void mds(const Options& options) {
       "the plane of the scaling against that of the first two components: cosines of their angles %.4f and "
       "%.4f\n\n",
       cosines[0], cosines[1]);
-  char note[96];
-  std::snprintf(note, sizeof note, "cosines of its angles to their plane: %.3f and %.3f", cosines[0],
-                cosines[1]);
+  const std::string note =
+      text("cosines of its angles to their plane: %.3f and %.3f", cosines[0], cosines[1]);
   double span = 0;  // one scale of colours for all
   for (const Tensor& weights : {pca.components, learned, plane}) {
     for (const double w : weights.to_vector<double>()) span = std::max(span, std::abs(w));

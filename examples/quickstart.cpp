@@ -51,10 +51,7 @@ void quickstart(const Options& options) {
   const LabelledPoints on_unseen =
       timed_stage(report, "embedding unseen digits", [&] { return embedded(tsne, unseen); });
 
-  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
-    return std::vector<Quality>{train_quality(on_train), unseen_quality(on_train, on_unseen)};
-  });
-  show_quality(report, qualities);
+  const std::vector<Quality> qualities = measured(report, on_train, on_unseen);
 
   write_results(report, options,
                 {.title = "Handwritten digits, parametric t-SNE",

@@ -35,8 +35,7 @@ RelationData same_type(const Tensor& labels) {
 
 void supervised(const Options& options) {
   Report report = report_of(k_program, options);
-  const CovertypeSample covertype =
-      options.quick ? read_covertype(report, options, 700, 500) : read_covertype(report, options, 7000, 5000);
+  const CovertypeSample covertype = read_covertype(report, options);
 
   // The settings of ParaDime's documentation, and a learning rate that falls.
   ParametricDR routine(
@@ -72,10 +71,7 @@ void supervised(const Options& options) {
 
   const LabelledPoints train = embedded(routine, covertype.train),
                        unseen = embedded(routine, covertype.unseen);
-  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
-    return std::vector<Quality>{train_quality(train), unseen_quality(train, unseen)};
-  });
-  show_quality(report, qualities);
+  const std::vector<Quality> qualities = measured(report, train, unseen);
   const auto panel = [&](const char* title, const LabelledPoints& points, const Quality& quality) {
     return Panel{.title = title,
                  .note = summary(quality),

@@ -62,15 +62,24 @@ void report_curves(Report& report, const Curves& curves) {
   std::fflush(stdout);
 }
 
-void report_reconstruction(Report& report, const Autoencoder& model, const Tensor& images) {
+Reconstruction report_reconstruction(Report& report, const Autoencoder& model, const Tensor& images) {
   const NoGrad not_recorded;
   const Tensor made = model.reconstruct(images);
-  const double mse = mse_loss(made, images).item();
-  std::printf("MSE %.5f unseen\n", mse);
-  report.metric("unseen", "mse", mse);
-  report.metric("unseen", "bce", bce_loss(made, images).item());
-  report.metric("unseen", "l1", l1_loss(made, images).item());
-  report.metric("unseen", "smooth_l1", smooth_l1_loss(made, images).item());
+  const Reconstruction losses{.mse = mse_loss(made, images).item(),
+                              .bce = bce_loss(made, images).item(),
+                              .l1 = l1_loss(made, images).item(),
+                              .smooth_l1 = smooth_l1_loss(made, images).item()};
+  std::printf("MSE %.5f unseen\n", losses.mse);
+  report.metric("unseen", "mse", losses.mse);
+  report.metric("unseen", "bce", losses.bce);
+  report.metric("unseen", "l1", losses.l1);
+  report.metric("unseen", "smooth_l1", losses.smooth_l1);
+  return losses;
+}
+
+double mse_of_mean_image(const Digits& digits) {
+  const NoGrad not_recorded;
+  return mean(square(digits.unseen["main"] - mean(digits.train["main"], 0))).item();
 }
 
 Trained train_variant(const Session& session, const Digits& digits, const std::string& part,
@@ -81,28 +90,27 @@ Trained train_variant(const Session& session, const Digits& digits, const std::s
   const Tensor train_images = digits.train["main"], unseen_images = digits.unseen["main"];
   Autoencoder::Options options = variant.model;
   options.in_dim = train_images.size(1);
-  const auto model = std::make_shared<Autoencoder>(options);
-  model->initialize(session.options.seed);
-  model->to(session.options.device);
+  const auto model = std::make_shared<Autoencoder>(started(Autoencoder(options), session.options));
 
   DataLoader loader(digits.train, {.batch_size = k_batch, .shuffle = true, .seed = session.options.seed});
-  const auto loss_on = [&](const Tensor& x) { return variant.loss(model->reconstruct(x), x); };
-  Trained trained{.name = variant.name, .model = model, .curves = {}, .latent = {}, .unseen_latent = {}};
-  trained.curves = train(*model, loader,
-                         {.name = name,
-                          .optimizer = variant.optimizer,
-                          .learning_rate = variant.learning_rate,
-                          .epochs = session.epochs(variant.epochs),
-                          .loss = [&](const Dataset& batch) { return loss_on(batch["main"]); },
-                          .validate = [&] { return loss_on(unseen_images).item(); }},
-                         show(session.report));
+  const auto loss_of = [&](const auto& loss, const Tensor& x) { return loss(model->reconstruct(x), x); };
+  const Curves curves = train(*model, loader,
+                              {.name = name,
+                               .optimizer = variant.optimizer,
+                               .learning_rate = variant.learning_rate,
+                               .epochs = session.epochs(variant.epochs),
+                               .loss = [&](const Dataset& b) { return loss_of(variant.loss, b["main"]); },
+                               .validate = [&] { return loss_of(mse_loss, unseen_images).item(); }},
+                              show(session.report));
   const NoGrad not_recorded;
-  trained.latent = model->encode(train_images);
-  trained.unseen_latent = model->encode(unseen_images);
-  report_curves(session.report, trained.curves);
-  report_reconstruction(session.report, *model, unseen_images);
+  report_curves(session.report, curves);
   session.report.parameters(*model);
-  return trained;
+  return {.name = variant.name,
+          .model = model,
+          .curves = curves,
+          .unseen = report_reconstruction(session.report, *model, unseen_images),
+          .latent = model->encode(train_images),
+          .unseen_latent = model->encode(unseen_images)};
 }
 
 std::string report_quality(Report& report, const Digits& digits, const Trained& trained) {
@@ -112,39 +120,56 @@ std::string report_quality(Report& report, const Digits& digits, const Trained& 
     const Dataset part = data.first(n);
     return LabelledPoints{part["main"], slice_rows(latent, 0, n), part["labels"]};
   };
-  const LabelledPoints train = points(digits.train, trained.latent),
-                       unseen = points(digits.unseen, trained.unseen_latent);
-  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
-    return std::vector<Quality>{train_quality(train), unseen_quality(train, unseen)};
-  });
-  show_quality(report, qualities);
-  return summary(qualities.front());
+  return summary(
+      measured(report, points(digits.train, trained.latent), points(digits.unseen, trained.unseen_latent))
+          .front());
 }
 
-Panel curves_panel(const std::vector<Trained>& runs, const std::string& loss_name) {
-  Lines lines{.lines = {}, .x = {.name = "epoch"}, .y = {.name = loss_name, .log = true}};
-  for (const Trained& run : runs) {
-    const std::string before = runs.size() == 1 ? "" : run.name + ", ";
-    lines.lines.push_back({.name = before + "training", .y = run.curves.loss});
-    lines.lines.push_back({.name = before + "unseen", .y = run.curves.validation});
-  }
+namespace {
+
+Panel panel_of(std::string title, std::string note, std::string loss, std::vector<Line> lines) {
   return {
-      .title = "loss", .note = "mean of an epoch's batches, and unseen images after it", .content = lines};
+      .title = std::move(title),
+      .note = std::move(note),
+      .content = Lines{
+          .lines = std::move(lines), .x = {.name = "epoch"}, .y = {.name = std::move(loss), .log = true}}};
+}
+
+}  // namespace
+
+Panel curves_panel(const Trained& run) {
+  return panel_of(
+      "loss", "mean of an epoch's batches, and unseen images after it", "MSE",
+      {{.name = "training", .y = run.curves.loss}, {.name = "unseen", .y = run.curves.validation}});
+}
+
+Panel training_panel(const std::vector<Trained>& runs) {
+  std::vector<Line> lines;
+  for (const Trained& run : runs) lines.push_back({.name = run.name, .y = run.curves.loss});
+  return panel_of("loss in training", "mean of an epoch's batches", "MSE", std::move(lines));
+}
+
+Panel unseen_panel(const std::vector<Trained>& runs) {
+  std::vector<Line> lines;
+  for (const Trained& run : runs) lines.push_back({.name = run.name, .y = run.curves.validation});
+  return panel_of("loss of unseen images", "after each epoch", "MSE", std::move(lines));
 }
 
 Panel reconstructions_panel(const std::vector<Trained>& runs, const Digits& digits) {
-  constexpr std::int64_t k_images = 12;
+  constexpr std::int64_t k_columns = 12, k_rows = 12;  // a square, about
   const NoGrad not_recorded;
-  const Tensor originals = slice_rows(digits.unseen["main"], 0, k_images);
-  std::vector<Tensor> rows{originals};
-  std::string below;
-  for (const Trained& run : runs) {
-    rows.push_back(run.model->reconstruct(originals));
-    below += (below.empty() ? "" : ", ") + run.name;
+  const std::int64_t bands = k_rows / (std::ssize(runs) + 1);
+  std::vector<Tensor> rows;
+  for (std::int64_t band = 0; band < bands; ++band) {
+    rows.push_back(slice_rows(digits.unseen["main"], band * k_columns, (band + 1) * k_columns));
+    const Tensor originals = rows.back();
+    for (const Trained& run : runs) rows.push_back(run.model->reconstruct(originals));
   }
-  return {.title = "unseen images",
-          .note = "and below them " + below,
-          .content = Images{.pixels = concat(rows), .height = 28, .width = 28, .columns = k_images}};
+  std::string names = "unseen";
+  for (const Trained& run : runs) names += ", " + run.name;
+  return {.title = "reconstructions",
+          .note = "rows: " + names,
+          .content = Images{.pixels = concat(rows), .height = 28, .width = 28, .columns = k_columns}};
 }
 
 Panel latent_panel(const std::string& title, const std::string& note, const Tensor& points,
@@ -157,9 +182,6 @@ Panel latent_panel(const std::string& title, const std::string& note, const Tens
 Panel decoded_grid_panel(const Trained& run) {
   constexpr std::int64_t k_side = 16;
   constexpr double k_left_out = 0.02;  // of the points, on each side
-  const auto quantile = [](const std::vector<double>& sorted, double share) {
-    return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
-  };
   std::vector<double> low, high;
   for (std::int64_t j = 0; j < 2; ++j) {
     std::vector<double> values = column(run.latent, j).to_vector<double>();

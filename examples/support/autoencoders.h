@@ -45,10 +45,15 @@ struct Variant {
   int epochs = 20;
   PairLoss loss = mse_loss;
 };
+// Mean losses of reconstructions.
+struct Reconstruction {
+  double mse = 0, bce = 0, l1 = 0, smooth_l1 = 0;
+};
 struct Trained {
   std::string name;
   std::shared_ptr<Autoencoder> model;
-  Curves curves;
+  Curves curves;  // the variant's own loss in training, and the MSE of unseen images
+  Reconstruction unseen;
   Tensor latent, unseen_latent;
 };
 
@@ -58,16 +63,22 @@ Trained train_variant(const Session& session, const Digits& digits, const std::s
                       const Variant& variant);
 // The last epoch's loss and the seconds an epoch, in the report and on the screen.
 void report_curves(Report& report, const Curves& curves);
-// Mean losses of reconstructions of images that training did not see.
-void report_reconstruction(Report& report, const Autoencoder& model, const Tensor& images);
+// Of images that training did not see, in the report, and the MSE on the screen.
+Reconstruction report_reconstruction(Report& report, const Autoencoder& model, const Tensor& images);
+// The MSE of unseen images when each is reconstructed as the mean of the training images.
+double mse_of_mean_image(const Digits& digits);
 
 // Neighbours among the images against neighbours among latent values, of at most 5,000 images; gives a
 // summary of those that it was trained on, which latent_panel draws.
 std::string report_quality(Report& report, const Digits& digits, const Trained& trained);
 
 // --- panels ---
-Panel curves_panel(const std::vector<Trained>& runs, const std::string& loss_name);
-// A row of unseen images, and below it one row a run of what it makes of them.
+// The MSE of one run, in training and of unseen images.
+Panel curves_panel(const Trained& run);
+// A line a run: its loss in training; the MSE of unseen images.
+Panel training_panel(const std::vector<Trained>& runs);
+Panel unseen_panel(const std::vector<Trained>& runs);
+// Rows of unseen images, and below each one row a run of what it makes of them.
 Panel reconstructions_panel(const std::vector<Trained>& runs, const Digits& digits);
 Panel latent_panel(const std::string& title, const std::string& note, const Tensor& points,
                    const Digits& digits);

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <cstdio>
 #include <iostream>
 
 namespace flatland::examples {
@@ -14,9 +13,7 @@ Listener show(Report& report) {
 }
 
 void print_stage(const std::string& name, double seconds) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f s", seconds);
-  std::cout << name << ": " << text << std::endl;
+  std::cout << name << ": " << text("%.2f s", seconds) << std::endl;
 }
 
 void print_written(const std::filesystem::path& path) {

@@ -4,7 +4,7 @@
 #include <flatland/dr/report.h>
 
 #include <chrono>
-#include <functional>
+#include <cstdio>
 #include <string>
 
 namespace flatland::examples {
@@ -18,6 +18,14 @@ template <class Work>
 auto timed_stage(Report& report, const std::string& name, Work work);
 
 void print_stage(const std::string& name, double seconds);
+
+// Numbers in a line, as by printf.
+template <class... Values>
+std::string text(const char* format, Values... values) {
+  char line[160];
+  std::snprintf(line, sizeof line, format, values...);
+  return line;
+}
 
 // "wrote out/quickstart/embedding.png"
 void print_written(const std::filesystem::path& path);

@@ -7,6 +7,7 @@
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/random.h>
 
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -47,8 +48,8 @@ std::vector<std::int64_t> others(const Tensor& labels, const Tensor& drawn, std:
 
 }  // namespace
 
-CovertypeSample read_covertype(Report& report, const Options& options, std::int64_t train,
-                               std::int64_t unseen) {
+CovertypeSample read_covertype(Report& report, const Options& options) {
+  const std::int64_t train = options.quick ? 700 : 7000, unseen = options.quick ? 500 : 5000;
   const std::filesystem::path file = covertype_file(options.data);
   return timed_stage(report, "reading " + file.string(), [&] {
     const Table table = read_csv(file);

@@ -44,10 +44,7 @@ void write_mnist_maps(Report& report, const Options& options, const MnistSplit& 
   const Tensor everything =
       timed_stage(report, "embedding all " + std::to_string(mnist.all.size()) + " images",
                   [&] { return routine.apply(mnist.all); });
-  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
-    return std::vector<Quality>{train_quality(train), unseen_quality(train, unseen)};
-  });
-  show_quality(report, qualities);
+  const std::vector<Quality> qualities = measured(report, train, unseen);
   write_results(report, options,
                 {.title = title,
                  .panels = {{.title = "train",

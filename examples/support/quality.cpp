@@ -1,9 +1,10 @@
 #include "examples/support/quality.h"
 
+#include "examples/support/console.h"
+
 #include <flatland/dr/metrics.h>
 
 #include <cstdio>
-#include <iostream>
 
 namespace flatland::examples {
 
@@ -36,6 +37,14 @@ Quality unseen_quality(const LabelledPoints& train, const LabelledPoints& unseen
   return quality;
 }
 
+std::vector<Quality> measured(Report& report, const LabelledPoints& train, const LabelledPoints& unseen) {
+  const std::vector<Quality> qualities = timed_stage(report, "measuring quality", [&] {
+    return std::vector<Quality>{train_quality(train), unseen_quality(train, unseen)};
+  });
+  show_quality(report, qualities);
+  return qualities;
+}
+
 void show_quality(Report& report, const std::vector<Quality>& qualities) {
   std::printf("\n%10s %8s %16s %12s %16s %12s\n", "", "items", "trustworthiness", "continuity",
               "10-NN accuracy", "silhouette");
@@ -53,10 +62,8 @@ void show_quality(Report& report, const std::vector<Quality>& qualities) {
 }
 
 std::string summary(const Quality& quality) {
-  char text[96];
-  std::snprintf(text, sizeof text, "%lld items, trustworthiness %.3f, 10-NN accuracy %.3f",
-                static_cast<long long>(quality.items), quality.trustworthiness, quality.knn_accuracy);
-  return text;
+  return text("%lld items, trustworthiness %.3f, 10-NN accuracy %.3f", static_cast<long long>(quality.items),
+              quality.trustworthiness, quality.knn_accuracy);
 }
 
 }  // namespace flatland::examples

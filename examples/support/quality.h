@@ -32,6 +32,9 @@ Quality train_quality(const LabelledPoints& train);
 Quality unseen_quality(const LabelledPoints& train, const LabelledPoints& unseen,
                        std::string group = "unseen");
 
+// Both, as a stage of the report, shown.
+std::vector<Quality> measured(Report& report, const LabelledPoints& train, const LabelledPoints& unseen);
+
 // Puts each into the report under its group and prints them as one table.
 void show_quality(Report& report, const std::vector<Quality>& qualities);
 

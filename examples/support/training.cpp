@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <memory>
 #include <variant>
 
 namespace flatland::examples {
@@ -19,15 +18,10 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-// The sum of the batches' losses, which is read once an epoch: a GPU need not wait for the host.
+// The mean of the batches' losses, which is read once an epoch: a GPU need not wait for the host.
 double run_epoch(Optimizer& optimizer, DataLoader& loader, const Training& training) {
   Tensor total;
+  int batches = 0;
   for (const Dataset& batch : loader) {
     optimizer.zero_grad();
     const Tensor loss = training.loss(batch);
@@ -35,24 +29,25 @@ double run_epoch(Optimizer& optimizer, DataLoader& loader, const Training& train
     optimizer.step();
     const NoGrad not_recorded;
     total = total.defined() ? total + loss : loss.detach();
+    ++batches;
   }
-  return total.item();
+  return total.item() / batches;
 }
 
 }  // namespace
 
 Curves train(Module& module, DataLoader& loader, const Training& training, const Listener& listener) {
-  const std::vector<Tensor> parameters = tensors_of(module.parameters());
-  const auto optimizer = std::visit(
-      [&](const auto& recipe) { return make_optimizer(recipe, parameters, training.learning_rate); },
-      training.optimizer);
-  constexpr int k_report_interval = 5;
-  const auto batches = static_cast<double>(loader.batches());
+  const std::vector<ParameterGroup> groups =
+      training.groups.empty() ? std::vector{ParameterGroup{.parameters = tensors_of(module.parameters())}}
+                              : training.groups;
+  const auto optimizer =
+      std::visit([&](const auto& recipe) { return make_optimizer(recipe, groups, training.learning_rate); },
+                 training.optimizer);
   Curves curves;
   std::vector<double> seconds;
   const auto start = Clock::now();
   listener({.kind = Event::Kind::phase_started, .text = training.name});
-  kernels::with_team(current_exec(parameters.front().device()), [&] {
+  kernels::with_team(current_exec(groups.front().parameters.front().device()), [&] {
     for (int epoch = 0; epoch < training.epochs; ++epoch) {
       const auto epoch_start = Clock::now();
       module.train();
@@ -61,7 +56,7 @@ Curves train(Module& module, DataLoader& loader, const Training& training, const
       FLATLAND_CHECK(std::isfinite(loss), training.name, ": the loss of epoch ", epoch, " is ", loss,
                      "; a smaller learning rate may help");
       module.eval();
-      curves.loss.push_back(loss / batches);
+      curves.loss.push_back(loss);
       const NoGrad not_recorded;
       if (training.validate) curves.validation.push_back(training.validate());
       listener({.kind = Event::Kind::epoch_finished,
@@ -69,14 +64,22 @@ Curves train(Module& module, DataLoader& loader, const Training& training, const
                 .seconds = seconds_since(start),
                 .epoch = epoch + 1,
                 .epochs = training.epochs,
-                .report = epoch % k_report_interval == 0 || epoch + 1 == training.epochs,
+                .report = epoch % training.report_interval == 0 || epoch + 1 == training.epochs,
                 .loss = loss,
                 .components = {{"loss", loss}}});
     }
   });
   listener({.kind = Event::Kind::phase_finished, .text = training.name, .seconds = seconds_since(start)});
-  curves.seconds_per_epoch = median(seconds);
+  std::ranges::sort(seconds);
+  curves.seconds_per_epoch = quantile(seconds, 0.5);
   return curves;
+}
+
+double quantile(const std::vector<double>& sorted, double share) {
+  const double at = share * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(at);
+  const std::size_t above = std::min(below + 1, sorted.size() - 1);
+  return std::lerp(sorted[below], sorted[above], at - std::floor(at));
 }
 
 }  // namespace flatland::examples
