@@ -24,7 +24,7 @@ parser.add_argument("--data", default="examples/data/mnist", help="folder of MNI
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help="threads of ours")
 parser.add_argument("--rival-threads", type=int, default=1, help="threads of the rivals: run with 1 and 2, quote the better")
-parser.add_argument("--only", default="", help="comma-separated: tsne_step, umap_step, hybrid_step, perplexity, knn")
+parser.add_argument("--only", default="", help="comma-separated: tsne_step, umap_step, hybrid_step, autoencoder_step, perplexity, knn")
 args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(args.rival_threads)
 warnings.filterwarnings("ignore")
@@ -75,7 +75,7 @@ def ours(program, name):
     """Median milliseconds of a benchmark, in a process of its own."""
     command = [os.path.join(args.build, "bench", program), f"--benchmark_filter=^{name}", "--benchmark_format=json",
                "--benchmark_min_time=0.05", "--benchmark_repetitions=5"]
-    if program in ("bench_pairs", "bench_phase"):
+    if program in ("bench_pairs", "bench_phase", "bench_loop"):
         command.append(f"--data={images_file()}")
     environment = dict(os.environ)
     environment.pop("OMP_NUM_THREADS")
@@ -222,6 +222,38 @@ def tuned_umap_step(x):
     return step
 
 
+def autoencoder_step(epoch_of):
+    """784-128-2-128-784, squared error, gradient descent; epoch_of() gives an epoch's batches of 64 images."""
+    sizes = [(784, 128), (128, 2), (2, 128), (128, 784)]
+    first, latent, second, out = (torch.nn.Linear(*size) for size in sizes)
+    net = torch.nn.Sequential(first, torch.nn.ReLU(), latent, second, torch.nn.ReLU(), out, torch.nn.Sigmoid())
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.25)
+    batches = iter(())
+
+    def step():
+        nonlocal batches
+        rows = next(batches, None)
+        if rows is None:
+            batches = iter(epoch_of())
+            rows = next(batches)
+        optimizer.zero_grad(set_to_none=True)
+        torch.nn.functional.mse_loss(net(rows), rows).backward()
+        optimizer.step()
+
+    return step
+
+
+def loader_autoencoder_step(x):
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.tensor(x)), batch_size=64, shuffle=True)
+    return autoencoder_step(lambda: (rows for rows, in loader))
+
+
+def tuned_autoencoder_step(x):
+    """Without a loader: rows of a tensor."""
+    data = torch.tensor(x)
+    return autoencoder_step(lambda: (data[batch] for batch in torch.randperm(N).split(64)))
+
+
 def own_tsne_step(x):
     return lambda: ours("bench_phase", f"tsne_step/threads:{args.threads}/")
 
@@ -248,6 +280,9 @@ measures = {
     "umap_step": ("bench_phase", f"umap_step/threads:{args.threads}/",
                   [("ParaDime", paradime_umap_step, 3, True), ("tuned PyTorch", tuned_umap_step, 15, False)]),
     "hybrid_step": ("bench_phase", f"hybrid_step/threads:{args.threads}/", [("own t-SNE step", own_tsne_step, 0, False)]),
+    "autoencoder_step": ("bench_loop", f"autoencoder_step/threads:{args.threads}/",
+                         [("DataLoader", loader_autoencoder_step, 158, False),
+                          ("tuned PyTorch", tuned_autoencoder_step, 158, False)]),
     "perplexity": ("bench_relations", f"perplexity/90/{args.threads}/", [("ParaDime", paradime_perplexity, 1, True)]),
     "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/", [("scikit-learn", sklearn_knn, 1, False)]),
 }
