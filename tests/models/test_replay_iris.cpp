@@ -62,7 +62,7 @@ double largest_difference(const Tensor& got, const Tensor& want) {
 // The largest difference between `steps` losses, each before its step, and the fixture's.
 double worst_loss(const std::string& part, Optimizer& optimizer, int steps,
                   const std::function<Tensor()>& loss) {
-  const kernels::Exec one_thread(Device::cpu, 1);  // for small products
+  kernels::Exec one_thread(Device::cpu, 1);  // for small products
   const ExecScope scope(one_thread);
   const Tensor want = fixture(part + "_loss");
   double worst = 0;
