@@ -1,3 +1,4 @@
+#include <flatland/dr/class_numbers.h>
 #include <flatland/dr/classification_metrics.h>
 #include <flatland/kernels/check.h>
 
@@ -6,12 +7,6 @@
 namespace flatland {
 
 namespace {
-
-std::vector<std::int64_t> class_numbers(const char* what, const Tensor& t) {
-  FLATLAND_CHECK(t.defined() && t.rank() == 1 && !t.is_floating(), "ConfusionMatrix: the ", what,
-                 " must be a vector of class numbers (int64 or int32); see argmax for scores");
-  return t.to_vector<std::int64_t>();
-}
 
 constexpr std::int64_t k_most_classes = std::int64_t{1} << 14;  // 2 GiB of counts
 
@@ -28,14 +23,16 @@ double share(std::int64_t part, std::int64_t whole) {
 }  // namespace
 
 ConfusionMatrix::ConfusionMatrix(const Tensor& predicted, const Tensor& labels, std::int64_t classes) {
-  const std::vector<std::int64_t> guess = class_numbers("predictions", predicted),
-                                  truth = class_numbers("labels", labels);
+  const std::vector<std::int64_t> guess = detail::class_numbers("ConfusionMatrix", "predictions", predicted),
+                                  truth = detail::class_numbers("ConfusionMatrix", "labels", labels);
   FLATLAND_CHECK(guess.size() == truth.size() && !truth.empty(), "ConfusionMatrix: there are ", guess.size(),
                  " predictions for ", truth.size(), " labels; give one a label, and at least one");
   const auto largest = std::max(*std::ranges::max_element(guess), *std::ranges::max_element(truth));
-  FLATLAND_CHECK(std::max(largest, classes) < k_most_classes, "ConfusionMatrix: there are ",
-                 std::max(largest, classes - 1),
-                 " classes and more; it holds a count for each pair, of at most ", k_most_classes);
+  FLATLAND_CHECK(classes == -1 || (classes >= 1 && classes <= k_most_classes), "ConfusionMatrix: classes is ",
+                 classes, "; it must be 1 to ", k_most_classes,
+                 ", or -1 for as many as the largest asks for");
+  FLATLAND_CHECK(largest < k_most_classes, "ConfusionMatrix: there is a class ", largest,
+                 "; it counts pairs of classes 0 to ", k_most_classes - 1, " only");
   classes_ = classes == -1 ? std::max<std::int64_t>(0, largest + 1) : classes;
   check_range("prediction", guess, classes_);
   check_range("label", truth, classes_);

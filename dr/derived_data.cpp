@@ -19,7 +19,7 @@ Tensor standardized(const Tensor& y) {
   const Tensor centred = y - mean(y, 0);
   const double divisor = static_cast<double>(std::max<std::int64_t>(1, y.size(0) - 1));
   const Tensor deviation = sqrt(sum(square(centred), 0) / divisor);
-  return centred / (deviation + equal(deviation, deviation * 0.0));
+  return centred / (detail::or_one(deviation));
 }
 
 // PCA's coordinates; where the data has fewer columns, the others are 0.

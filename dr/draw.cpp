@@ -1,3 +1,4 @@
+#include <flatland/dr/class_numbers.h>
 #include <flatland/dr/draw.h>
 #include <flatland/dr/edge_sampler.h>
 #include <flatland/dr/streams.h>
@@ -8,19 +9,9 @@
 
 namespace flatland {
 
-namespace {
-
-std::vector<std::int64_t> labels_of(const char* who, const Tensor& labels) {
-  FLATLAND_CHECK(labels.defined() && labels.rank() == 1 && !labels.is_floating(), who,
-                 ": the labels must be a vector of class numbers (int64 or int32)");
-  return labels.to(Dtype::int64).to_vector<std::int64_t>();
-}
-
-}  // namespace
-
 Tensor balanced_items(const Tensor& labels, std::int64_t per_class, std::uint64_t seed) {
   FLATLAND_CHECK(per_class >= 1, "balanced_items: ", per_class, " items a class; ask for 1 or more");
-  const std::vector<std::int64_t> label = labels_of("balanced_items", labels);
+  const std::vector<std::int64_t> label = detail::class_numbers("balanced_items", "labels", labels);
   std::vector<std::int64_t> order(label.size());
   kernels::random_permutation(current_exec(), stream_of(seed, StreamDomain::drawn_items, 0, 0), order);
   std::map<std::int64_t, std::int64_t> taken;
@@ -43,7 +34,7 @@ Tensor weighted_items(const Tensor& weights, std::int64_t n, std::uint64_t seed)
 }
 
 Tensor class_weights(const Tensor& labels) {
-  const std::vector<std::int64_t> label = labels_of("class_weights", labels);
+  const std::vector<std::int64_t> label = detail::class_numbers("class_weights", "labels", labels);
   std::map<std::int64_t, std::int64_t> size;
   for (const std::int64_t l : label) ++size[l];
   std::vector<float> weights;

@@ -29,7 +29,7 @@ struct Event {
 };
 
 // Anything callable with an event. It returns nothing, or a bool: false asks the routine to stop after this
-// epoch.
+// epoch; while it prepares, before the next.
 class Listener {
  public:
   Listener() = default;

@@ -1,3 +1,4 @@
+#include <flatland/dr/class_numbers.h>
 #include <flatland/dr/draw.h>
 #include <flatland/dr/loader.h>
 #include <flatland/dr/streams.h>
@@ -26,9 +27,7 @@ std::vector<std::int64_t> permutation(std::int64_t n, kernels::RandomStream rand
 // class, as the permutation has them, stands before item s of m of another where (r + 1/2) / n is less than
 // (s + 1/2) / m.
 std::vector<std::int64_t> stratified(const char* who, const Tensor& labels, kernels::RandomStream random) {
-  FLATLAND_CHECK(labels.defined() && labels.rank() == 1 && !labels.is_floating(), who,
-                 ": the labels must be a vector of class numbers (int64 or int32)");
-  const std::vector<std::int64_t> label = labels.to_vector<std::int64_t>();
+  const std::vector<std::int64_t> label = detail::class_numbers(who, "labels", labels);
   std::map<std::int64_t, std::int64_t> size, seen;
   for (const std::int64_t l : label) ++size[l];
   std::vector<std::pair<double, std::int64_t>> places;

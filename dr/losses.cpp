@@ -22,19 +22,31 @@ const Relation& LossInput::batch_relation(std::string_view key) const {
   return *relation;
 }
 
+namespace {
+
+// What is computed without gradients is not kept: a later loss may need them.
+template <class F>
+Tensor once(Tensor& kept, F&& compute) {
+  if (kept.defined()) return kept;
+  const Tensor value = compute();
+  if (grad_enabled()) kept = value;
+  return value;
+}
+
+}  // namespace
+
 Tensor LossInput::embed(std::string_view method) const {
-  if (method != "embed") return call_model(model, method, items());
-  if (!embedding_.defined()) embedding_ = model.embed_shared(shared());
-  return embedding_;
+  if (method == "embed") return once(embedding_, [&] { return model.embed_shared(shared()); });
+  if (method == "encode") return once(encoding_, [&] { return model.encode_shared(shared()); });
+  return call_model(model, method, items());
 }
 
 Tensor LossInput::classify() const {
   return model.classify_shared(shared());
 }
 
-const Tensor& LossInput::shared() const {
-  if (!shared_.defined()) shared_ = model.shared(items());
-  return shared_;
+Tensor LossInput::shared() const {
+  return once(shared_, [&] { return model.shared(items()); });
 }
 
 Tensor Loss::operator()(const LossInput& input) const {

@@ -27,15 +27,18 @@ struct LossInput {
 
   const RelationData& global(std::string_view key) const;  // Error: unknown key
   const Relation& batch_relation(std::string_view key) const;
-  // The entry that the model takes, for the batch's items.
-  const Tensor& items() const { return batch[model.input_key()]; }
-  // A role of the model for the batch's items. "embed", and what roles share, are computed once a step.
+  // What the model takes, for the batch's items: its entry of the batch, with the phase's input_noise.
+  const Tensor& items() const { return noisy.defined() ? noisy : batch[model.input_key()]; }
+  // A role of the model for the batch's items. "embed", "encode" and what roles share are computed once a
+  // step, and again where gradients are wanted after a time without (NoGrad).
   Tensor embed(std::string_view method = "embed") const;
   Tensor classify() const;
-  const Tensor& shared() const;
+  Tensor shared() const;
 
+  Tensor noisy = {};  // undefined without input_noise
   mutable Tensor shared_ = {};
   mutable Tensor embedding_ = {};
+  mutable Tensor encoding_ = {};
   // Parts of a compound loss put their weighted values here.
   mutable std::vector<std::pair<std::string, Tensor>>* components = nullptr;
 };
@@ -116,7 +119,8 @@ struct ClassificationLoss {
   std::function<Tensor(const Tensor&, const Tensor&)> f = cross_entropy;
   Tensor operator()(const LossInput& input) const;
 };
-// f(decode(encode(x)), x) of the batch's items x; mean squared error unless given.
+// f(decode(encode(x)), x) of the batch's items x; mean squared error unless given. With input_noise, which
+// only the encoder sees, the model learns to take noise away.
 struct ReconstructionLoss {
   std::function<Tensor(const Tensor&, const Tensor&)> f = mse_loss;
   Tensor operator()(const LossInput& input) const;

@@ -1,3 +1,4 @@
+#include <flatland/dr/class_numbers.h>
 #include <flatland/dr/metrics.h>
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/knn.h>
@@ -29,9 +30,9 @@ void check_points(const std::string& who, const char* name, const Tensor& x) {
 }
 
 std::vector<std::int64_t> label_values(const std::string& who, const Tensor& labels, std::int64_t n) {
-  FLATLAND_CHECK(labels.defined() && !labels.is_floating(), who, ": labels must be int64 or int32");
-  FLATLAND_CHECK(labels.numel() == n, who, ": ", n, " items but ", labels.numel(), " labels");
-  return labels.to_vector<std::int64_t>();
+  std::vector<std::int64_t> values = detail::class_numbers(who, "labels", labels);
+  FLATLAND_CHECK(std::ssize(values) == n, who, ": ", n, " items but ", values.size(), " labels");
+  return values;
 }
 
 struct NeighborIndex {

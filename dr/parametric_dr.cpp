@@ -101,7 +101,7 @@ void ParametricDR::set_training_defaults(TrainingPhase defaults) {
 
 void ParametricDR::prepare(const Dataset& data) {
   State& s = *state_;
-  s.prepared = false;
+  s.prepared = s.stop = false;
   s.check_keys(data);
   s.run_on_own([&] {
     s.stage("data set initialised", [&] {
@@ -122,6 +122,10 @@ bool ParametricDR::run_epochs(int at_most) {
   FLATLAND_CHECK(s.prepared, "run_epochs: not prepared; call prepare with the data first");
   FLATLAND_CHECK(at_most >= 0, "run_epochs: ", at_most, " epochs; give 0 or more");
   bool more = false;
+  struct StopHeard {  // what asks for one while preparing ends this call
+    bool& stop;
+    ~StopHeard() { stop = false; }
+  } heard{s.stop};
   s.run_on_own([&] { more = s.run_epochs(at_most); });
   return more;
 }

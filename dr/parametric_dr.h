@@ -65,8 +65,9 @@ class ParametricDR {
   // For phases that are added from here on. What is left open keeps its default.
   void set_training_defaults(TrainingPhase defaults);
 
-  // Prepares on the first call, and runs all phases that have not run yet. A listener's stop ends the running
-  // phase after the epoch, and train with the same data goes on where it ended, with the bits of one run.
+  // Prepares on the first call, and runs all phases that have not run yet. A listener's stop ends the call
+  // after the epoch, or before the first, and train with the same data goes on where it ended, with the bits
+  // of one run.
   // Errors: no phase; other data than before (prepare takes it); keys that nothing provides; a loss that is
   // not finite.
   void train(const Dataset& data);

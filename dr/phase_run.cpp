@@ -159,8 +159,7 @@ void PhaseRun::begin_epoch() {
   order_items();
   if (device_ == Device::cpu) return;
   std::vector<double> rates(static_cast<std::size_t>(batches_));
-  for (std::size_t b = 0; b < rates.size(); ++b)
-    rates[b] = learning_rate(step_ + static_cast<std::int64_t>(b));
+  for (std::size_t b = 0; b < rates.size(); ++b) rates[b] = learning_rate(static_cast<std::int64_t>(b));
   const Tensor host = Tensor::from(rates);
   if (rates_.defined()) {
     rates_.copy_from(host.to(device_));
@@ -169,11 +168,11 @@ void PhaseRun::begin_epoch() {
   }
 }
 
-double PhaseRun::learning_rate(std::int64_t step) const {
+double PhaseRun::learning_rate(std::int64_t b) const {
   const double lr = phase_.learning_rate;
   if (phase_.schedule.kind == LearningRateSchedule::Kind::constant) return lr;
-  const double steps = static_cast<double>(phase_.epochs) * static_cast<double>(batches_);
-  const double done = static_cast<double>(step) / steps;
+  const auto batches = static_cast<double>(batches_);
+  const double done = (epoch_ * batches + static_cast<double>(b)) / (phase_.epochs * batches);
   const double falling = (1 + std::cos(std::numbers::pi * done)) / 2;
   return lr * (phase_.schedule.final_fraction + (1 - phase_.schedule.final_fraction) * falling);
 }
@@ -192,7 +191,6 @@ EpochSums PhaseRun::run_epoch(const RelationContext& context) {
     sums = run_steps(context);
   }
   warm_ = true;
-  step_ += batches_;
   ++epoch_;
   return sums;
 }
@@ -240,7 +238,7 @@ void PhaseRun::record_steps(const RelationContext& context) {
 }
 
 // Each row of the epoch has draws of its own.
-void PhaseRun::add_input_noise(std::int64_t b) {
+Tensor PhaseRun::with_noise(std::int64_t b) const {
   const std::string key = inputs_.model.input_key();
   const Tensor& x = batch_[key];
   Tensor noise = Tensor::empty(x.shape(), x.dtype(), x.device());
@@ -252,7 +250,7 @@ void PhaseRun::add_input_noise(std::int64_t b) {
     kernels::fill_normal(current_exec(device_), stream(StreamDomain::input_noise), 0, phase_.input_noise,
                          detail::mutable_span_of<T>(noise), first);
   });
-  batch_.replace(key, x + noise);
+  return x + noise;
 }
 
 void PhaseRun::select_batch(std::int64_t b) {
@@ -271,13 +269,13 @@ void PhaseRun::select_batch(std::int64_t b) {
 
 void PhaseRun::step(std::int64_t b, const RelationContext& context, StepLosses& values) {
   select_batch(b);
-  if (phase_.input_noise > 0) add_input_noise(b);
   values.components.clear();
   LossInput input{.model = inputs_.model,
                   .batch = batch_,
                   .global_relations = inputs_.global_relations,
                   .batch_relations = inputs_.batch_relations,
                   .context = context};
+  if (phase_.input_noise > 0) input.noisy = with_noise(b);
   input.components = &values.components;
   optimizer_->zero_grad();
   const Tensor loss = loss_(input);
@@ -285,7 +283,7 @@ void PhaseRun::step(std::int64_t b, const RelationContext& context, StepLosses& 
                  "': the loss does not depend on the model's parameters");
   loss.backward();
   if (device_ == Device::cpu) {
-    optimizer_->set_learning_rate(learning_rate(step_ + b));
+    optimizer_->set_learning_rate(learning_rate(b));
   } else {
     optimizer_->set_learning_rate(rates_, b);
   }

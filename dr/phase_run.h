@@ -83,8 +83,8 @@ class PhaseRun {
   void select_batch(std::int64_t b);
   // The b-th step of the epoch.
   void step(std::int64_t b, const RelationContext& context, StepLosses& values);
-  void add_input_noise(std::int64_t b);
-  double learning_rate(std::int64_t step) const;
+  Tensor with_noise(std::int64_t b) const;     // what the model takes in it
+  double learning_rate(std::int64_t b) const;  // of it
   static Tensor in_a_row(const std::vector<StepLosses>& steps);
   // value(tensor) reads one.
   template <class Value>
@@ -111,7 +111,6 @@ class PhaseRun {
   std::int64_t epoch_size_ = 0;  // items or edges an epoch
   std::int64_t batches_ = 0;     // an epoch
   int epoch_ = 0;
-  std::int64_t step_ = 0;
   bool recordable_ = false;
   bool warm_ = false;  // an epoch has run step by step on this data, so that what steps keep is there
   std::unique_ptr<Recording> recording_;

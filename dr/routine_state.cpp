@@ -125,6 +125,10 @@ void ParametricDR::State::check_relation_keys(const Dataset& dataset) const {
 
 void ParametricDR::State::check_keys(const Dataset& dataset) const {
   FLATLAND_CHECK(!dataset.empty(), "train: the data set is empty; give it at least one item");
+  for (const auto& entry : options.derived_data) {
+    FLATLAND_CHECK(!dataset.contains(entry.first), "train: the data set has an entry '", entry.first,
+                   "', which derived data would replace; name one of them otherwise");
+  }
   check_relation_keys(dataset);
   for (const TrainingPhase& p : phases) {
     if (p.sampling == Sampling::weighted) {
@@ -147,8 +151,11 @@ void ParametricDR::State::compute_derived(bool from_relations) {
     if ((derived.from_relations != nullptr) != from_relations) continue;
     const NoGrad no_grad;
     stage("computing derived data '" + key + "'", [&] {
-      data.set(key, from_relations ? derived.from_relations(data, global_relations, context)
-                                   : derived.from_data(data));
+      Tensor value =
+          from_relations ? derived.from_relations(data, global_relations, context) : derived.from_data(data);
+      if (value.defined() && value.is_floating()) value = value.to(detail::floating_type(*options.model));
+      if (value.defined()) value = value.to(options.device);
+      data.set(key, value);
     });
     if (key == options.model->input_key()) check_input();
   }
@@ -281,6 +288,9 @@ void ParametricDR::State::check_phase(const TrainingPhase& p) const {
                  p.batches_per_epoch, "; it must be 1 or more, or -1 for all items once");
   FLATLAND_CHECK(std::isfinite(p.learning_rate) && p.learning_rate >= 0, who, "learning_rate is ",
                  p.learning_rate, "; it must be 0 or more");
+  const double fraction = p.schedule.final_fraction;
+  FLATLAND_CHECK(fraction >= 0 && fraction <= 1, who, "the schedule's final_fraction is ", fraction,
+                 "; it must be 0 to 1");
   FLATLAND_CHECK(std::isfinite(p.input_noise) && p.input_noise >= 0, who, "input_noise is ", p.input_noise,
                  "; it is a deviation, 0 or more");
   if (prepared) check_noise(p);
@@ -345,7 +355,6 @@ void ParametricDR::State::record_epoch(const EpochSums& sums, double seconds) {
 }
 
 bool ParametricDR::State::run_epochs(int at_most) {
-  stop = false;
   for (int done = 0; phase < phases.size();) {
     if (run && run->done()) {
       emit({.kind = Event::Kind::phase_finished, .text = phases[phase].name, .seconds = phase_seconds});

@@ -64,8 +64,8 @@ Tensor ClassificationLoss::operator()(const LossInput& input) const {
 
 Tensor ReconstructionLoss::operator()(const LossInput& input) const {
   FLATLAND_CHECK(f != nullptr, "ReconstructionLoss: no function given");
-  const Tensor& x = input.items();
-  const Tensor again = input.model.decode(input.model.encode(x));
+  const Tensor& x = input.batch[input.model.input_key()];
+  const Tensor again = input.model.decode(input.embed("encode"));
   FLATLAND_CHECK(again.shape() == x.shape(), "ReconstructionLoss: decode(encode(x)) is ", again.shape(),
                  " but x is ", x.shape(), "; they must have one shape");
   return f(again, x);

@@ -47,7 +47,8 @@ struct TrainingPhase {
   double learning_rate = 0.01;
   LearningRateSchedule schedule = {};
   int report_interval = 5;  // Event::report is set for epochs 0, 5, 10, ... and the last
-  // Deviation of normal noise that is added to what the model takes at each step, new each time. The map
+  // Deviation of normal noise that is added to what the model takes at each step, new each time, and to
+  // nothing that its output is compared with. The map
   // becomes smoother, which helps points it has not seen; about the distance between near neighbours, divided
   // by the square root of the number of columns.
   double input_noise = 0;

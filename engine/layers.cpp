@@ -31,6 +31,7 @@ Embedding Embedding::from(const Tensor& values, Options options, bool freeze) {
   table.to(values.dtype());
   table.to(values.device());
   table.weight.copy_from(values);
+  table.keep();
   table.requires_grad(!freeze);
   return table;
 }

@@ -40,7 +40,7 @@ class Embedding : public Layer {
   };
   Embedding(std::int64_t rows, std::int64_t dim) : Embedding(rows, dim, Options{}) {}
   Embedding(std::int64_t rows, std::int64_t dim, Options options);
-  // With these values, and frozen unless `freeze` is false.
+  // With these values, which initialize keeps, and frozen unless `freeze` is false.
   static Embedding from(const Tensor& values, Options options, bool freeze = true);
   static Embedding from(const Tensor& values, bool freeze = true) { return from(values, Options{}, freeze); }
   Tensor forward(const Tensor& index) const override;

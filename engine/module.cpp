@@ -51,30 +51,39 @@ void Module::add_child(std::string name, std::shared_ptr<Module> child) {
   children_.emplace_back(std::move(name), std::move(child));
 }
 
+void Module::list(const std::string& prefix, std::vector<Named>& all) {
+  if (std::ranges::find(all, this, &Named::second) != all.end()) return;
+  all.emplace_back(prefix, this);
+  for (auto& [name, child] : children_) child->list(prefix + name + ".", all);
+}
+
 template <class F>
-void Module::visit(const std::string& prefix, F&& f) {
-  for (Parameter& p : own_) f(prefix + p.name, p);
-  for (auto& [name, child] : children_) child->visit(prefix + name + ".", f);
+void Module::visit(F&& f) {
+  std::vector<Named> all;
+  list("", all);
+  for (const auto& [prefix, module] : all)
+    for (Parameter& p : module->own_) f(prefix + p.name, p);
 }
 
 template <class G>
-void Module::visit_random_states(const std::string& prefix, G&& g) {
-  for (NamedTensor& s : random_states_) g(prefix + s.name, s.tensor);
-  for (auto& [name, child] : children_) child->visit_random_states(prefix + name + ".", g);
+void Module::visit_random_states(G&& g) {
+  std::vector<Named> all;
+  list("", all);
+  for (const auto& [prefix, module] : all)
+    for (NamedTensor& s : module->random_states_) g(prefix + s.name, s.tensor);
 }
 
 std::vector<NamedTensor> Module::parameters() const {
   std::vector<NamedTensor> all;
-  const_cast<Module*>(this)->visit("", [&](std::string name, Parameter& p) {
-    const auto same = [&](const NamedTensor& known) { return known.tensor.impl() == p.tensor.impl(); };
-    if (std::ranges::none_of(all, same)) all.push_back({std::move(name), p.tensor});
+  const_cast<Module*>(this)->visit([&](std::string name, Parameter& p) {
+    all.push_back({std::move(name), p.tensor});
   });
   return all;
 }
 
 std::vector<NamedTensor> Module::state_tensors() const {
   std::vector<NamedTensor> all = parameters();
-  const_cast<Module*>(this)->visit_random_states("", [&](std::string name, Tensor& state) {
+  const_cast<Module*>(this)->visit_random_states([&](std::string name, Tensor& state) {
     all.push_back({std::move(name), state});
   });
   return all;
@@ -128,11 +137,11 @@ std::int64_t Module::parameter_count() const {
 }
 
 void Module::zero_grad() {
-  visit("", [](const std::string&, Parameter& p) { p.tensor.zero_grad(); });
+  visit([](const std::string&, Parameter& p) { p.tensor.zero_grad(); });
 }
 
 void Module::requires_grad(bool on) {
-  visit("", [on](const std::string&, Parameter& p) { p.tensor.requires_grad(on); });
+  visit([on](const std::string&, Parameter& p) { p.tensor.requires_grad(on); });
 }
 
 namespace {
@@ -148,15 +157,15 @@ void replace_values(Tensor& tensor, const Tensor& values) {
 
 void Module::to(Device device) {
   const NoGrad no_grad;
-  visit("", [device](const std::string&, Parameter& p) { replace_values(p.tensor, p.tensor.to(device)); });
-  visit_random_states("", [device](const std::string&, Tensor& s) { replace_values(s, s.to(device)); });
+  visit([device](const std::string&, Parameter& p) { replace_values(p.tensor, p.tensor.to(device)); });
+  visit_random_states([device](const std::string&, Tensor& s) { replace_values(s, s.to(device)); });
 }
 
 void Module::to(Dtype dtype) {
   FLATLAND_CHECK(dtype == Dtype::float32 || dtype == Dtype::float64, "Module::to: parameters cannot be ",
                  flatland::name(dtype), "; they must be float32 or float64");
   const NoGrad no_grad;
-  visit("", [dtype](const std::string&, Parameter& p) { replace_values(p.tensor, p.tensor.to(dtype)); });
+  visit([dtype](const std::string&, Parameter& p) { replace_values(p.tensor, p.tensor.to(dtype)); });
 }
 
 void Module::train(bool on) {
@@ -166,9 +175,16 @@ void Module::train(bool on) {
 
 void Module::initialize(std::uint64_t seed) {
   std::uint64_t stream = 0;
-  visit("", [&](const std::string&, Parameter& p) { draw(p, seed, stream++); });
+  visit([&](const std::string&, Parameter& p) {
+    if (!p.kept) draw(p, seed, stream);
+    ++stream;
+  });
   std::uint64_t number = 0;
-  visit_random_states("", [&](const std::string&, Tensor& state) { start(state, seed, number++); });
+  visit_random_states([&](const std::string&, Tensor& state) { start(state, seed, number++); });
+}
+
+void Module::keep(bool on) {
+  visit([on](const std::string&, Parameter& p) { p.kept = on; });
 }
 
 void Module::draw(Parameter& p, std::uint64_t seed, std::uint64_t stream) {
@@ -212,9 +228,26 @@ Sequential::Sequential(const std::vector<std::int64_t>& sizes, Activation hidden
   initialize(0);
 }
 
+namespace {
+
+bool equal(const std::vector<NamedTensor>& a, const std::vector<NamedTensor>& b) {
+  return std::ranges::equal(a, b, [](const NamedTensor& x, const NamedTensor& y) {
+    return x.tensor.to_vector<double>() == y.tensor.to_vector<double>();
+  });
+}
+
+}  // namespace
+
 Sequential::Sequential(std::vector<std::shared_ptr<Layer>> layers) {
   for (std::shared_ptr<Layer>& layer : layers) add(std::move(layer));
+  std::vector<std::pair<Layer*, std::vector<NamedTensor>>> used;
+  for (const auto& layer : layers_) {
+    std::vector<NamedTensor> state = layer->state();
+    layer->initialize(0);  // as constructors do
+    if (!equal(state, layer->state())) used.emplace_back(layer.get(), std::move(state));
+  }
   initialize(0);
+  for (const auto& [layer, state] : used) layer->load_state(state);
 }
 
 void Sequential::add(std::shared_ptr<Layer> layer) {

@@ -19,7 +19,7 @@ struct NamedTensor {
 
 // A module owns parameters, random states and children by name. Names join with dots: "layers.0.weight".
 // Modules move but do not copy. A module that adds several children calls initialize(0) at the end of its
-// constructor, so that each parameter starts from its own draws.
+// constructor, so that each parameter starts from its own draws. A child that stands twice counts once.
 class Module {
  public:
   virtual ~Module() = default;
@@ -42,9 +42,12 @@ class Module {
   void train(bool on = true);
   void eval() { train(false); }
   bool training() const { return training_; }
-  // Draws all parameters anew from `seed`; parameter i in the order of parameters() uses stream i. The same
-  // bits for any number of threads and in float32 the rounded values of float64. Random states begin anew.
+  // Draws all parameters anew from `seed`, but for kept ones; parameter i in the order of parameters() uses
+  // stream i. The same bits for any number of threads and in float32 the rounded values of float64. Random
+  // states begin anew.
   void initialize(std::uint64_t seed);
+  // Whether initialize leaves the values as they are, which else are drawn: for layers with given ones.
+  void keep(bool on = true);
 
  protected:
   Module() = default;
@@ -70,13 +73,17 @@ class Module {
     std::string name;
     Tensor tensor;
     Init init;
+    bool kept = false;
   };
   static void draw(Parameter& p, std::uint64_t seed, std::uint64_t stream);
+  // This module and all below it, each once, with what their names begin with; a parent before its children.
+  using Named = std::pair<std::string, Module*>;
+  void list(const std::string& prefix, std::vector<Named>& all);
   // f(name, parameter) for all parameters, own first, then the children's; g(name, state) for random states.
   template <class F>
-  void visit(const std::string& prefix, F&& f);
+  void visit(F&& f);
   template <class G>
-  void visit_random_states(const std::string& prefix, G&& g);
+  void visit_random_states(G&& g);
   std::vector<NamedTensor> state_tensors() const;
 
   std::vector<Parameter> own_;
@@ -116,7 +123,8 @@ class Sequential : public Layer {
  public:
   // sizes {784, 100, 50, 2}: three linear layers; `hidden` after all but the last, `last` after the last.
   Sequential(const std::vector<std::int64_t>& sizes, Activation hidden, Activation last = {});
-  // Any layers, see layers.h.
+  // Any layers, see layers.h. Those that are as they were made get draws of their own; what was given, drawn
+  // from another seed or trained stays.
   explicit Sequential(std::vector<std::shared_ptr<Layer>> layers);
   Tensor forward(const Tensor& x) const override;
   std::size_t size() const { return layers_.size(); }

@@ -8,7 +8,6 @@
 
 #include <flatland/dr/metrics.h>
 #include <flatland/dr/routines.h>
-#include <flatland/engine/ops.h>
 #include <flatland/models/classifier.h>
 
 #include <cstdio>
@@ -32,8 +31,7 @@ struct Result {
 };
 
 double accuracy(const ParametricDR& routine, const Dataset& data) {
-  const Tensor guessed = argmax(routine.apply(data, {.method = "classify"}));
-  return mean(equal(guessed.to(Dtype::float64), data["labels"].to(Dtype::float64))).item();
+  return flatland::accuracy(routine.apply(data, {.method = "classify"}), data["labels"]);
 }
 
 // One of the runs; the relations are computed in the first and handed on.

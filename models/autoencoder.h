@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
 namespace flatland {
@@ -28,11 +29,14 @@ class Autoencoder : public Model {
 
   Tensor encode(const Tensor& x) const override;  // (N, in_dim) -> (N, latent_dim)
   Tensor decode(const Tensor& z) const override;  // (N, latent_dim) -> (N, in_dim)
+  Tensor shared(const Tensor& x) const override { return encode(x); }
+  Tensor embed_shared(const Tensor& z) const override { return z; }
+  Tensor encode_shared(const Tensor& z) const override { return z; }
   Tensor reconstruct(const Tensor& x) const { return decode(encode(x)); }
   std::string name() const override { return "Autoencoder"; }
   std::int64_t in_dim() const override { return options_.in_dim; }
   std::string input_key() const override { return options_.input_key; }
-  bool replayable() const override { return true; }
+  bool replayable() const override { return typeid(*this) == typeid(Autoencoder); }
   const Options& options() const { return options_; }
 
  private:
@@ -48,10 +52,9 @@ class SemiSupervisedAutoencoder final : public Autoencoder {
   SemiSupervisedAutoencoder(const Options& options, std::int64_t n_classes);
 
   Tensor classify(const Tensor& x) const override;  // (N, in_dim) -> (N, n_classes)
-  Tensor shared(const Tensor& x) const override { return encode(x); }
-  Tensor embed_shared(const Tensor& z) const override { return z; }
   Tensor classify_shared(const Tensor& z) const override;
   std::string name() const override { return "SemiSupervisedAutoencoder"; }
+  bool replayable() const override { return true; }
 
  private:
   std::shared_ptr<Linear> class_layer_;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
 namespace flatland {
@@ -27,7 +28,7 @@ class Classifier : public Model {
   std::string name() const override { return "Classifier"; }
   std::int64_t in_dim() const override { return options_.in_dim; }
   std::string input_key() const override { return options_.input_key; }
-  bool replayable() const override { return true; }
+  bool replayable() const override { return typeid(*this) == typeid(Classifier); }
   const Options& options() const { return options_; }
 
  private:
@@ -54,6 +55,7 @@ class HybridEmbedder final : public Model {
   Tensor classify(const Tensor& x) const override;  // (N, in_dim) -> (N, n_classes)
   Tensor shared(const Tensor& x) const override;    // (N, in_dim) -> the last hidden layer
   Tensor embed_shared(const Tensor& h) const override;
+  Tensor encode_shared(const Tensor& h) const override { return embed_shared(h); }
   Tensor classify_shared(const Tensor& h) const override;
   std::string name() const override { return "HybridEmbedder"; }
   std::int64_t in_dim() const override { return options_.in_dim; }

@@ -21,6 +21,7 @@ class Model : public Module {
   // is nothing in common, and shared(x) is x.
   virtual Tensor shared(const Tensor& x) const { return x; }
   virtual Tensor embed_shared(const Tensor& h) const { return embed(h); }
+  virtual Tensor encode_shared(const Tensor& h) const { return encode(h); }
   virtual Tensor classify_shared(const Tensor& h) const { return classify(h); }
   virtual std::string name() const = 0;
   // Input columns; -1 when any will do.
@@ -30,7 +31,8 @@ class Model : public Module {
   // How many items it holds something of, which are then all it can place; -1: it takes any.
   virtual std::int64_t items() const { return -1; }
   // True when its roles queue the same kernels at each call and decide nothing on the host. A training step
-  // on a GPU is then recorded once and replayed, without calling the roles again.
+  // on a GPU is then recorded once and replayed, without calling the roles again. False for classes that are
+  // derived from models of ours, unless they say so themselves.
   virtual bool replayable() const { return false; }
 };
 

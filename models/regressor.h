@@ -68,6 +68,7 @@ class LabelEmbeddingRegressor final : public Model {
   Tensor classify(const Tensor& x) const override;  // (N, in_dim) -> (N, n_classes)
   Tensor shared(const Tensor& x) const override { return encode(x); }
   Tensor embed_shared(const Tensor& places) const override { return places; }
+  Tensor encode_shared(const Tensor& places) const override { return places; }
   Tensor classify_shared(const Tensor& places) const override;  // (N, out_dim) -> (N, n_classes)
   Tensor targets(const Tensor& labels) const;                   // int64 (N) -> (N, out_dim)
   const Tensor& table() const { return labels_->weight; }       // (n_classes, out_dim)

@@ -43,7 +43,7 @@ std::string tsne_error(const Tensor& x, double perplexity) {
   });
 }
 
-ParametricDR classifier(Dataset* = nullptr) {
+ParametricDR classifier() {
   ParametricDR dr({.model = Classifier({.in_dim = 4, .n_classes = 3}), .losses = ClassificationLoss{}});
   dr.add_training_phase({.epochs = 2, .batch_size = 20});
   return dr;
@@ -217,6 +217,9 @@ TEST_CASE("numbers of a phase without a meaning") {
   CHECK(contains(error_of([&] { dr.add_training_phase({.learning_rate = -1}); }), "learning_rate is -1"));
   CHECK(contains(error_of([&] { dr.add_training_phase({.learning_rate = HUGE_VAL}); }), "learning_rate"));
   CHECK(contains(error_of([&] { dr.add_training_phase({.report_interval = 0}); }), "report_interval is 0"));
+  for (const double wrong : {-0.5, 1.5, std::nan("")})
+    CHECK(contains(error_of([&] { dr.add_training_phase({.schedule = {.final_fraction = wrong}}); }),
+                   "the schedule's final_fraction is"));
   CHECK(dr.training_phases().empty());
   CHECK(contains(error_of([] { FullyConnectedEmbedder({.in_dim = -4}); }), "-4"));
   CHECK(contains(

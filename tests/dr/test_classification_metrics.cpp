@@ -60,12 +60,19 @@ TEST_CASE("a confusion matrix says what does not fit") {
                  "2 predictions for 1 labels"));
   CHECK(contains(error_of([] { ConfusionMatrix(numbers({}), numbers({})); }), "at least one"));
   CHECK(contains(error_of([] { ConfusionMatrix(numbers({1}), numbers({std::int64_t{1} << 32})); }),
-                 "4294967296 classes and more"));
+                 "there is a class 4294967296"));
+  for (const std::int64_t wrong : {-7, 0, 16385})
+    CHECK(contains(error_of([&] { ConfusionMatrix(numbers({0}), numbers({0}), wrong); }),
+                   "classes is " + std::to_string(wrong) + "; it must be 1 to 16384, or -1"));
+  CHECK(ConfusionMatrix(numbers({0}), numbers({1}), 16384).classes() == 16384);
   CHECK(contains(error_of([] {
                    ConfusionMatrix(numbers({0, 3}), numbers({0, 1}), 3);
                  }),
                  "prediction 3 of item 1 is none of the 3 classes"));
   CHECK(contains(error_of([] { ConfusionMatrix(numbers({0, 1}), numbers({-1, 1})); }), "label -1 of item 0"));
-  CHECK(contains(error_of([] { ConfusionMatrix(Tensor::of({{1, 2}}), numbers({1})); }), "see argmax"));
+  CHECK(contains(error_of([] {
+                   ConfusionMatrix(Tensor::of({{1, 2}}), numbers({1}));
+                 }),
+                 "the predictions must be a vector of class numbers (int64 or int32); argmax"));
   CHECK(contains(error_of([] { ConfusionMatrix(numbers({0}), numbers({1})).count(2, 0); }), "label 2"));
 }

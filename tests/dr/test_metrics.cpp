@@ -218,7 +218,9 @@ TEST_CASE("errors say who, what and what to do") {
   CHECK(contains(message([&] { knn_accuracy(y, labels, 20); }),
                  "knn_accuracy: k = 20 neighbours need more than 20"));
   CHECK(contains(message([&] { knn_accuracy(y, first_rows(labels, 0, 3), 2); }), "20 items but 3 labels"));
-  CHECK(contains(message([&] { knn_accuracy(y, y, 2); }), "labels must be int64 or int32"));
+  const std::string kind = "the labels must be a vector of class numbers (int64 or int32)";
+  CHECK(contains(message([&] { knn_accuracy(y, y, 2); }), kind));
+  CHECK(contains(message([&] { accuracy(y, Tensor::zeros({y.size(0), 1}, Dtype::int64)); }), kind));
   CHECK(contains(message([&] { knn_accuracy(y, labels, x, labels, 3); }), "columns and types must match"));
   CHECK(contains(message([&] { knn_accuracy(y, labels, y, labels, 21); }), "base has 20 items"));
   CHECK(contains(message([&] { silhouette(y, labels); }), "silhouette: 1 different labels among 20 items"));

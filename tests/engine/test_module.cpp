@@ -33,6 +33,46 @@ TEST_CASE("a layer that stands twice has its parameters once") {
   CHECK(make_optimizer(SGD{}, tensors_of(twice.parameters()), 0.1) != nullptr);
 }
 
+TEST_CASE("parameter i draws from stream i, also behind a layer that stands twice") {
+  const auto twice = std::make_shared<Linear>(3, 3), once = std::make_shared<Linear>(3, 3);
+  const Sequential net({twice, twice, once});
+  const Sequential plain({3, 3, 3}, activation::relu);
+  REQUIRE(net.parameters().size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(net.parameters()[i].tensor.to_vector<float>() == plain.parameters()[i].tensor.to_vector<float>());
+  }
+}
+
+TEST_CASE("a sequence keeps what its layers were given or have learned, and draws the new ones apart") {
+  const Tensor values = Tensor::of({{1, 2, 3}, {4, 5, 6}});
+  const auto table = std::make_shared<Embedding>(Embedding::from(values));
+  const auto learned = std::make_shared<Linear>(3, 3), drawn = std::make_shared<Linear>(3, 3);
+  learned->weight.fill(0.5);
+  drawn->initialize(9);
+  const std::vector<float> of_nine = drawn->weight.to_vector<float>();
+  const auto first = std::make_shared<Linear>(3, 3), second = std::make_shared<Linear>(3, 3);
+  const auto used = std::make_shared<Dropout>(0.5), fresh = std::make_shared<Dropout>(0.5);
+  used->forward(values);
+  const Tensor state = used->state()[0].tensor;
+  Sequential net({table, learned, drawn, used, first, second, fresh});
+  CHECK(table->weight.to_vector<float>() == values.to_vector<float>());
+  CHECK(learned->weight.to_vector<float>() == std::vector<float>(9, 0.5f));
+  CHECK(learned->bias.to_vector<float>() == Linear(3, 3).bias.to_vector<float>());
+  CHECK(drawn->weight.to_vector<float>() == of_nine);
+  CHECK(first->weight.to_vector<float>() != second->weight.to_vector<float>());
+  CHECK(used->state()[0].tensor.to_vector<std::int64_t>() == state.to_vector<std::int64_t>());
+  CHECK(fresh->state()[0].tensor.to_vector<std::int64_t>() !=
+        Dropout(0.5).state()[0].tensor.to_vector<std::int64_t>());
+
+  // Draws of a seed spare only what keeps its values.
+  net.initialize(3);
+  CHECK(table->weight.to_vector<float>() == values.to_vector<float>());
+  CHECK(learned->weight.to_vector<float>() != std::vector<float>(9, 0.5f));
+  table->keep(false);
+  net.initialize(3);
+  CHECK(table->weight.to_vector<float>() != values.to_vector<float>());
+}
+
 TEST_CASE("the last layer has its own activation") {
   Sequential net({2, 3, 1}, activation::relu, activation::sigmoid);
   const float y = static_cast<float>(net.forward(Tensor::of({{1, -1}})).item());

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <flatland/models/autoencoder.h>
 #include <flatland/models/classifier.h>
 #include <flatland/models/coordinate_table.h>
 #include <flatland/models/fully_connected_embedder.h>
@@ -120,6 +121,30 @@ TEST_CASE("roles of networks and their gradients are those of the CPU on every d
         CHECK(std::abs(got[i] - want[i]) <= 1e-5 * std::max(1.0, std::abs(want[i])));
     }
   }
+}
+
+TEST_CASE("models are replayed, but classes derived from them only where they say so") {
+  struct Mine : FullyConnectedEmbedder {
+    Mine() : FullyConnectedEmbedder({.in_dim = 4}) {}
+  };
+  struct MyClassifier : Classifier {
+    MyClassifier() : Classifier({.in_dim = 4, .n_classes = 2}) {}
+  };
+  struct MyTable : CoordinateTable {
+    MyTable() : CoordinateTable({.items = 3}) {}
+  };
+  struct MyAutoencoder : Autoencoder {
+    MyAutoencoder() : Autoencoder({.in_dim = 4}) {}
+  };
+  CHECK(FullyConnectedEmbedder({.in_dim = 4}).replayable());
+  CHECK(Classifier({.in_dim = 4, .n_classes = 2}).replayable());
+  CHECK(CoordinateTable({.items = 3}).replayable());
+  CHECK(Autoencoder({.in_dim = 4}).replayable());
+  CHECK(SemiSupervisedAutoencoder({.in_dim = 4}, 2).replayable());
+  CHECK(!Mine().replayable());
+  CHECK(!MyClassifier().replayable());
+  CHECK(!MyTable().replayable());
+  CHECK(!MyAutoencoder().replayable());
 }
 
 TEST_CASE("bad sizes are errors") {
