@@ -213,9 +213,9 @@ void ParametricDR::set_global_relation_data(RelationDataMap relations) {
                    key, "' are of ", relation.items(), " items but the data has ", s.data.size());
     const auto at = std::ranges::find(s.global_relations, key, &RelationDataMap::value_type::first);
     if (at == s.global_relations.end()) {
-      s.global_relations.emplace_back(key, relation.to(s.options.device));
+      s.global_relations.emplace_back(key, s.placed(relation));
     } else {
-      at->second = relation.to(s.options.device);
+      at->second = s.placed(relation);
     }
     s.kept_relations.insert(key);
   }

@@ -84,7 +84,7 @@ class ParametricDR {
   Tensor apply(const Dataset& data, const ApplyOptions& options = {}) const;  // of entry options.key
 
   Model& model() const;
-  const RelationDataMap& global_relation_data() const;
+  const RelationDataMap& global_relation_data() const;  // on the device; on a GPU triangular ones are square
   // Relations of another routine over the same data; prepare does not compute them again, and checks their
   // number of items. Error: keys that are not in global_relations.
   void set_global_relation_data(RelationDataMap relations);

@@ -183,7 +183,14 @@ RelationData ParametricDR::State::compute_relation(const Relation& relation) {
   if (device == Device::cuda) scope.emplace(own.emplace(device));
   RelationData computed = relation(data[relation.data_key()].to(device), stages);
   finish();
-  return computed.to(options.device);
+  return placed(computed);
+}
+
+// A GPU reads blocks from a square; a triangle would become one in each step.
+RelationData ParametricDR::State::placed(const RelationData& relations) const {
+  const RelationData there = relations.to(options.device);
+  const bool triangle = there.get_if<TriangularRelations>() != nullptr;
+  return triangle && options.device == Device::cuda ? there.to_square() : there;
 }
 
 void ParametricDR::State::compute_relations() {

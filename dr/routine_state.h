@@ -82,6 +82,7 @@ struct ParametricDR::State {
   void compute_derived(bool from_relations);
   void compute_relations();
   RelationData compute_relation(const Relation& relation);
+  RelationData placed(const RelationData& relations) const;  // where and as batches look blocks of them up
   void check_phase(const TrainingPhase& phase) const;
   void check_sampling(const TrainingPhase& phase) const;
   void check_keys(const Dataset& dataset) const;

@@ -163,6 +163,24 @@ TEST_CASE("derived entries come to the model's type and device, and are as wide 
   }
 }
 
+TEST_CASE("triangular relations become square once on a GPU, not in each step") {
+  for (const Device device : devices()) {
+    ParametricDR dr({.model = FullyConnectedEmbedder({.in_dim = 4}),
+                     .global_relations = {{"near", PDist{}}, {"given", PDist{}}},
+                     .losses = PositionLoss{.position_key = "target"},
+                     .device = device});
+    const RelationData given = TriangularRelations{random_tensor({30 * 29 / 2}, 3), 30};
+    dr.set_global_relation_data({{"given", given}});
+    dr.prepare(some_data(30));
+    for (const auto& [key, relations] : dr.global_relation_data()) {
+      CHECK((relations.get_if<SquareRelations>() != nullptr) == (device == Device::cuda));
+      CHECK(relations.symmetric());
+      const Tensor square = relations.to_square().values();
+      if (key == "given") CHECK(same_bits(square, given.to_square().values()));
+    }
+  }
+}
+
 TEST_CASE("derived data does not replace what is given") {
   int stages = 0;
   const auto with_pca = [](const Tensor& x) {
