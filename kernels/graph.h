@@ -15,8 +15,8 @@ class Graph {
  public:
   Graph() = default;  // empty: launching it does nothing
   // Records what `body` queues on exec, which must be on CUDA. Body may allocate, but neither wait nor read
-  // back; an Error of it is rethrown, and nothing was recorded then. It has run before, so that exec's scratch
-  // memory needs not grow, and while the graph lives exec serves nothing that takes more.
+  // back; an Error of it is rethrown, and nothing was recorded then. It has run before, so that exec's
+  // scratch memory needs not grow, and while the graph lives exec serves nothing that takes more.
   static Graph record(Exec& exec, const std::function<void()>& body);
 
   explicit operator bool() const { return impl_ != nullptr; }
