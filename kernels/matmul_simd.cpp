@@ -254,6 +254,15 @@ void run(const Exec& exec, const Block<I, T>& block) {
   });
 }
 
+// As many k as leave op(a), of m rows, and a panel in the first-level cache; at least half of what a panel
+// may have.
+template <Isa I, class T>
+constexpr int64_t column_k_block(int64_t m) {
+  constexpr int64_t most = k_block<I, T>, cache = 40960 / static_cast<int64_t>(sizeof(T));
+  const int64_t fits = cache / (m + gemm_panel<I, T>);
+  return fits < most / 2 ? most / 2 : smaller(fits, most);
+}
+
 // Few rows: a task has columns of its own. It goes through op(b) once, some rows at a time, and packs a panel
 // of them right before all rows of op(a) use it. Little work stays in one task.
 template <Isa I, class T>
@@ -264,7 +273,7 @@ void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epi
   const bool little = m * n * (k + 16) < (1 << 18);
   const int64_t share = panels / (2 * exec.threads());
   const int64_t width = panel * (little ? panels : share < 1 ? 1 : smaller(share, 4));
-  const int64_t height = even_piece(k, k_block<I, T>);
+  const int64_t height = even_piece(k, column_k_block<I, T>(m));
   const ScratchArray<T> packed(exec, exec.threads() * panel * (height > 0 ? height : 1));
   parallel_for(exec, ceil_div(n, width), [&](int64_t task, int thread) {
     Block<I, T> block = whole;
