@@ -1,10 +1,14 @@
+#include <flatland/dr/memory_estimate.h>
 #include <flatland/dr/routine_state.h>
+#include <flatland/kernels/memory.h>
 #include <flatland/kernels/parallel.h>
 
 #include <algorithm>
 #include <cstring>
+#include <iomanip>
 #include <limits>
 #include <set>
+#include <sstream>
 
 namespace flatland {
 
@@ -64,6 +68,21 @@ bool same_values(const Tensor& a, const Tensor& b) {
   return false;
 }
 
+// What a search for neighbours and what follows takes, for an error; nothing for other relations.
+std::string memory_needed(const RelationMap& relations, const Dataset& data) {
+  std::ostringstream text;
+  for (const auto& entry : relations.entries()) {
+    const auto* search = entry.second.target<NeighborBasedPDist>();
+    if (search == nullptr || !data.contains(search->data_key) || data[search->data_key].rank() != 2) continue;
+    const std::int64_t n = data.size(), columns = data[search->data_key].size(1);
+    const std::int64_t k = search->neighbors_for(n);
+    text << ". " << n << " items of " << columns << " columns with " << k << " neighbours each take some "
+         << std::setprecision(2) << static_cast<double>(estimate_memory(n, columns, k).peak()) * 1e-9
+         << " GB (estimate_memory)";
+  }
+  return text.str();
+}
+
 }  // namespace
 
 // --- the routine ---
@@ -103,15 +122,20 @@ void ParametricDR::prepare(const Dataset& data) {
   State& s = *state_;
   s.prepared = s.stop = false;
   s.check_keys(data);
-  s.run_on_own([&] {
-    s.stage("data set initialised", [&] {
-      s.set_data(data);
-      s.check_input();
+  try {
+    s.run_on_own([&] {
+      s.stage("data set initialised", [&] {
+        s.set_data(data);
+        s.check_input();
+      });
+      s.compute_derived(false);
+      s.compute_relations();
+      s.compute_derived(true);
     });
-    s.compute_derived(false);
-    s.compute_relations();
-    s.compute_derived(true);
-  });
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(error.what() + memory_needed(s.options.global_relations, data));
+  }
+  s.exec = kernels::Exec(Device::cpu, s.options.threads);  // the scratch memory of the search goes back
   s.given = data;
   if (s.run) s.run_on_own([&] { s.run->data_changed(); });
   s.prepared = true;

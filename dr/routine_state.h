@@ -4,6 +4,7 @@
 #include <flatland/dr/listed.h>
 #include <flatland/dr/parametric_dr.h>
 #include <flatland/dr/phase_run.h>
+#include <flatland/engine/pool.h>
 #include <flatland/kernels/parallel.h>
 
 #include <chrono>
@@ -73,6 +74,7 @@ struct ParametricDR::State {
     emit({.kind = Event::Kind::stage_started, .text = text});
     const detail::Stopwatch watch;
     f();
+    release_cached_memory();  // what a stage leaves unused is much, and the next one needs other sizes
     emit({.kind = Event::Kind::stage_finished, .text = text, .seconds = watch.seconds()});
   }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -166,8 +167,10 @@ class Pool {
       release_locked();
       block = kernels::allocate_memory(device_, c.size);
     }
-    FLATLAND_CHECK(block, "memory: ", name(device_), " has no ", bytes, " bytes left (", in_use_,
-                   " are in use); use smaller batches or fewer items");
+    if (!block) {
+      kernels::fail_out_of_memory("memory (" + std::to_string(in_use_) + " bytes are in use)", device_,
+                                  bytes);
+    }
     ++(c.index < k_classes ? classes_[at(c)].made : large_);
     ++system_allocations_;
     forbid(device_, block, c.size);

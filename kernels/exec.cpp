@@ -47,8 +47,7 @@ struct Scratch::Impl {
 
   void add_chunk(std::size_t size) {
     void* block = allocate_memory(device, size);
-    FLATLAND_CHECK(block, "scratch memory: ", name(device), " has no ", size,
-                   " bytes left; use smaller batches or fewer items");
+    if (!block) fail_out_of_memory("scratch memory", device, size);
     chunks.push_back({static_cast<std::byte*>(block), size});
   }
   void free_chunks() {

@@ -69,11 +69,16 @@ void search_all(const Exec& exec, const KnnSearch<T>& search, std::int64_t n, Ro
 
 constexpr float k_infinity = std::numeric_limits<float>::infinity();
 
+// Of a row.
+std::int64_t candidate_capacity(std::int64_t k) {
+  return ceil_div(3 * k + 64, k_candidate_pad) * k_candidate_pad;
+}
+
 // Memory for the candidates of `rows` rows.
 class CandidateStore {
  public:
   CandidateStore(const Exec& exec, std::int64_t rows, std::int64_t k)
-      : capacity_(ceil_div(3 * k + 64, k_candidate_pad) * k_candidate_pad),
+      : capacity_(candidate_capacity(k)),
         lower_(exec, checked_mul(rows, capacity_)),
         index_(exec, checked_mul(rows, capacity_)),
         count_(exec, rows),
@@ -113,6 +118,11 @@ std::int64_t block_rows(std::int64_t n) {
   return std::clamp<std::int64_t>(ceil_div(n, 20 * 64) * 64, 64, 512);
 }
 
+// Whether all blocks of such rows are packed at once.
+bool packs_all(std::int64_t n, std::int64_t d) {
+  return n * d <= std::int64_t{1} << 24;
+}
+
 // Products of a tile. The blocks of b are packed once where that takes little memory, else for each tile.
 template <Isa I>
 class TileProduct {
@@ -122,7 +132,7 @@ class TileProduct {
         a_(a),
         b_(b),
         packed_size_(gemm_packed_size<I, float>(block, b.cols)),
-        all_packed_(b.rows * b.cols <= std::int64_t{1} << 24),
+        all_packed_(packs_all(b.rows, b.cols)),
         packed_(exec, checked_mul(all_packed_ ? ceil_div(b.rows, block) : exec.threads(), packed_size_)),
         product_(exec, checked_mul(exec.threads(), block * block)) {
     if (all_packed_)
@@ -312,6 +322,14 @@ void check_count(const char* who, std::int64_t n) {
 }
 
 }  // namespace
+
+std::int64_t knn_scratch(std::int64_t n, std::int64_t d, std::int64_t k, int threads) {
+  const std::int64_t block = block_rows(n);
+  const std::int64_t packed = packs_all(n, d) ? n : threads * block;
+  const std::int64_t floats = n * (d + 3) + packed * d + threads * block * block;
+  const std::int64_t candidate = sizeof(float) + sizeof(std::int32_t);
+  return checked_mul(floats, sizeof(float)) + checked_mul(n, candidate_capacity(k) * candidate);
+}
 
 template <class T>
 void knn(const Exec& exec, Metric metric, In<T> x, std::int64_t k, MatView<std::int32_t> index,

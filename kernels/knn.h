@@ -21,6 +21,9 @@ template <class T>
 void knn(const Exec& exec, Metric metric, In<T> x, std::int64_t k, MatView<std::int32_t> index,
          MatView<T> dist);
 
+// Bytes of scratch memory that this takes on the CPU for n rows and squared differences, about.
+std::int64_t knn_scratch(std::int64_t n, std::int64_t d, std::int64_t k, int threads);
+
 // The k nearest rows of `base` for each row of `query` (a row of base equal to the query counts).
 //   query (M, D)   base (N, D), k <= N   index, dist (M, k)
 template <class T>

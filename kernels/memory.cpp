@@ -24,6 +24,11 @@ void* allocate_memory(Device device, std::size_t bytes) {
   return ::operator new(bytes, k_alignment, std::nothrow);
 }
 
+void fail_out_of_memory(const std::string& who, Device device, std::size_t bytes) {
+  throw OutOfMemory(who + ": " + std::string(name(device)) + " has no " + std::to_string(bytes) +
+                    " bytes left; use smaller batches or fewer items");
+}
+
 void free_memory(Device device, void* block) noexcept {
   if constexpr (with_cuda)
     if (device == Device::cuda) return cuda::release(block);

@@ -5,12 +5,25 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+
+namespace flatland {
+
+// A device has less memory left than it was asked for.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
+}  // namespace flatland
 
 namespace flatland::kernels {
 
 // Aligned to 64 bytes at least. Null when the device has no such block; Error when it cannot
 // be used.
 void* allocate_memory(Device device, std::size_t bytes);
+// Throws OutOfMemory, for `who` asked in vain.
+[[noreturn]] void fail_out_of_memory(const std::string& who, Device device, std::size_t bytes);
 void free_memory(Device device, void* block) noexcept;
 
 // Copies happen after the kernels that exec was given before, and before those it is given later.

@@ -46,32 +46,36 @@ void alias_table(InSpan<T> weight, std::span<float> threshold, std::span<std::in
   }
   FLATLAND_CHECK(total > 0 && std::isfinite(total), "alias_table: the ", n, " weights add up to ", total,
                  "; at least one must be above 0, and the sum finite");
-  // Buckets with less than their share are filled up from one with more, which may then have less itself.
+  // Buckets with less than their share are filled up from one with more, which may then have less itself. One
+  // array holds both kinds: those with less from its beginning, those with more from its end.
   std::vector<double> share(n);
-  std::vector<std::int32_t> less, more;
+  std::vector<std::int32_t> bucket(n);
+  std::size_t less = 0, more = n;
   for (std::size_t i = 0; i < n; ++i) {
     share[i] = static_cast<double>(weight[i]) / total * static_cast<double>(n);
-    (share[i] < 1 ? less : more).push_back(static_cast<std::int32_t>(i));
+    bucket[share[i] < 1 ? less++ : --more] = static_cast<std::int32_t>(i);
   }
-  while (!less.empty() && !more.empty()) {
-    const std::int32_t small = less.back(), large = more.back();
-    less.pop_back();
-    const auto s = static_cast<std::size_t>(small), l = static_cast<std::size_t>(large);
+  while (less > 0 && more < n) {
+    const std::int32_t large = bucket[more];
+    const auto s = static_cast<std::size_t>(bucket[--less]), l = static_cast<std::size_t>(large);
     threshold[s] = static_cast<float>(share[s]);
     alias[s] = large;
     share[l] -= 1 - share[s];
     if (share[l] >= 1) continue;
-    more.pop_back();
-    less.push_back(large);
+    ++more;
+    bucket[less++] = large;
   }
   // What is left has its share but for rounding. A weight of 0 must not be drawn for all that.
   const auto heaviest = static_cast<std::int32_t>(std::ranges::max_element(weight) - weight.begin());
-  for (const auto* rest : {&less, &more})
-    for (const std::int32_t i : *rest) {
-      const auto at = static_cast<std::size_t>(i);
+  const auto settle = [&](std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i < last; ++i) {
+      const auto at = static_cast<std::size_t>(bucket[i]);
       threshold[at] = weight[at] > 0 ? 1.0f : 0.0f;
-      alias[at] = weight[at] > 0 ? i : heaviest;
+      alias[at] = weight[at] > 0 ? bucket[i] : heaviest;
     }
+  };
+  settle(0, less);
+  settle(more, n);
 }
 
 void sample_items(const Exec& exec, RandomStream random, std::uint64_t first, InSpan<float> threshold,

@@ -56,6 +56,8 @@ std::int64_t symmetrize_count(const Exec& exec, MatView<const std::int32_t> inde
 template <class T>
 void symmetrize(const Exec& exec, SymmetrizeKind kind, MatView<const std::int32_t> index, In<T> value,
                 std::span<const std::int64_t> row_offset, std::span<std::int32_t> col, std::span<T> out);
+// Bytes of scratch memory that the second call takes on the CPU, more than the first; value_size: sizeof(T).
+std::int64_t symmetrize_scratch(std::int64_t n, std::int64_t k, std::size_t value_size, int threads);
 // The same for a square matrix in sparse rows.
 template <class T>
 std::int64_t symmetrize_count(const Exec& exec, const SparseRows<T>& m, std::span<std::int64_t> row_offset);

@@ -144,11 +144,15 @@ void scatter_columns(const GraphRows<T>& m, std::int64_t first, std::int64_t las
   }
 }
 
+std::int64_t chunks_of(int threads) {
+  return std::min<std::int64_t>(threads, k_most_chunks);
+}
+
 // out = transpose of m, columns ascending whatever the order of m's.
 template <class T>
 void transpose(const Exec& exec, const GraphRows<T>& m, const ScratchCsr<T>& out) {
   const std::int64_t n = m.rows;
-  const std::int64_t chunks = std::min<std::int64_t>(exec.threads(), k_most_chunks);
+  const std::int64_t chunks = chunks_of(exec.threads());
   const std::int64_t chunk_rows = ceil_div(n, chunks);
   const ScratchArray<std::int64_t> cursor(exec, checked_mul(n, chunks));
   const auto first = [&](std::int64_t c) { return std::min(n, c * chunk_rows); };
@@ -192,15 +196,15 @@ std::int64_t count(const Exec& exec, const GraphRows<T>& m, std::span<std::int64
   const ScratchCsr<T> transposed(exec, n, entries_of(m), false);
   transpose(exec, m, transposed);
   const GraphRows<T> t = transposed.view();
-  const ScratchArray<std::int64_t> stamps(exec, n * exec.threads());  // the last row that has this column
-  std::fill_n(stamps.data(), n * exec.threads(), std::int64_t{-1});
+  const ScratchArray<std::int32_t> stamps(exec, n * exec.threads());  // the last row that has this column
+  std::fill_n(stamps.data(), n * exec.threads(), -1);
   row_offset[0] = 0;
   for_rows(exec, n, [&](std::int64_t i, int thread) {
-    std::int64_t* stamp = stamps.data() + thread * n;
+    std::int32_t* stamp = stamps.data() + thread * n;
     const std::int32_t* col = m.cols(i);
     for (std::int64_t e = 0; e < m.size(i); ++e) {
       check_distinct(stamp[col[e]] != i, i, col[e]);
-      stamp[col[e]] = i;
+      stamp[col[e]] = static_cast<std::int32_t>(i);
     }
     std::int64_t common = 0;
     for (std::int64_t e = 0; e < t.size(i); ++e) common += stamp[t.cols(i)[e]] == i;
@@ -268,6 +272,12 @@ void check_square(const char* who, const SparseRows<T>& m) {
 }
 
 }  // namespace
+
+std::int64_t symmetrize_scratch(std::int64_t n, std::int64_t k, std::size_t value_size, int threads) {
+  const auto value = static_cast<std::int64_t>(value_size);
+  const std::int64_t transposed = k * (4 + value) + 8, cursors = 8 * chunks_of(threads);
+  return checked_mul(n, transposed + cursors + 2 * value * threads) + 8 * ColumnSet::room(n) * threads;
+}
 
 std::int64_t symmetrize_count(const Exec& exec, MatView<const std::int32_t> index,
                               std::span<std::int64_t> row_offset) {
