@@ -3,6 +3,7 @@
 #include <flatland/dr/relations.h>
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/knn.h>
+#include <flatland/kernels/knn_approximate.h>
 
 #include <algorithm>
 #include <cmath>
@@ -87,6 +88,46 @@ NeighborRelations exact_knn(Metric metric, const Tensor& data, std::int64_t k) {
   return {index, dist};
 }
 
+template <class T>
+double approximate_knn(Metric metric, const Tensor& x, const NeighborRelations& found, std::int64_t samples) {
+  constexpr std::uint64_t seed = 0;  // of the search: a relation gives the same result wherever it stands
+  Tensor index = found.index, dist = found.values;
+  const kernels::Exec& exec = current_exec(Device::cpu);
+  const auto out = dist.mutable_matrix<T>();
+  kernels::knn_approximate<T>(exec, metric, x.matrix<T>(), out.cols, {.seed = seed},
+                              index.mutable_matrix<std::int32_t>(), out);
+  return kernels::knn_recall<T>(exec, metric, x.matrix<T>(), out, samples, seed);
+}
+
+NeighborRelations approximate_knn(Metric metric, const Tensor& data, std::int64_t k,
+                                  const RelationContext& context) {
+  constexpr std::int64_t samples = 300;
+  const Tensor x = data.to(Device::cpu);
+  const NeighborRelations found{Tensor::empty({x.size(0), k}, Dtype::int32),
+                                Tensor::empty({x.size(0), k}, x.dtype())};
+  const double recall = x.dtype() == Dtype::float32 ? approximate_knn<float>(metric, x, found, samples)
+                                                    : approximate_knn<double>(metric, x, found, samples);
+  std::ostringstream text;
+  text << "nearest neighbours found with a recall of " << std::round(1000 * recall) / 1000 << " ("
+       << std::min(samples, x.size(0)) << " items sampled)";
+  context.stage(text.str());
+  return {found.index.to(data.device()), found.values.to(data.device())};
+}
+
+bool approximately(const NeighborBasedPDist& relation, const Tensor& data, const RelationContext& context) {
+  if (relation.search != NeighborSearch::automatic) return relation.search == NeighborSearch::approximate;
+  const Metric* metric = relation.metric.built_in();
+  if (data.size(0) <= k_exact_items || data.device() != Device::cpu || metric == nullptr ||
+      !kernels::has_approximate_knn(*metric))
+    return false;
+  std::ostringstream text;
+  text << "NeighborBasedPDist: the neighbours of " << data.size(0)
+       << " items are searched approximately; NeighborSearch::exact finds all, in a time that grows with the "
+          "square of their number";
+  context.warn(text.str());
+  return true;
+}
+
 Tensor user_differentiable_pdist(const TensorMetric& metric, const Tensor& x) {
   const std::int64_t n = x.size(0), pairs = n * (n - 1) / 2;
   Tensor from = Tensor::empty({pairs}, Dtype::int64), to = Tensor::empty({pairs}, Dtype::int64);
@@ -160,9 +201,14 @@ RelationData NeighborBasedPDist::operator()(const Tensor& data, const RelationCo
   check_data("NeighborBasedPDist", data_key, data);
   const NoGrad no_grad;
   const std::int64_t k = neighbors_for(data.size(0), context);
+  const bool approximate = approximately(*this, data, context);
+  FLATLAND_CHECK(
+      !approximate || metric.built_in(),
+      "NeighborBasedPDist: an approximate search knows no metric of a user; use NeighborSearch::exact");
   context.stage("indexing nearest neighbours");
-  NeighborRelations neighbors =
-      metric.built_in() ? exact_knn(*metric.built_in(), data, k) : user_knn(metric.function(), data, k);
+  NeighborRelations neighbors = !metric.built_in() ? user_knn(metric.function(), data, k)
+                                : approximate      ? approximate_knn(*metric.built_in(), data, k, context)
+                                                   : exact_knn(*metric.built_in(), data, k);
   return transformed(RelationData(std::move(neighbors)), transforms, context);
 }
 

@@ -52,14 +52,21 @@ struct PDist {
   std::string data_key = "main";
   RelationData operator()(const Tensor& data, const RelationContext& context) const;
 };
+// Approximate search (kernels/knn_approximate.h) runs on the CPU and knows euclidean, sqeuclidean, cosine and
+// correlation; where the items are few it is exact. `automatic` takes it above k_exact_items items on the
+// CPU, with a warning, if it knows the metric.
+enum class NeighborSearch { automatic, exact, approximate };
+inline constexpr std::int64_t k_exact_items = 100000;
 // Distances to the nearest neighbours, self excluded. n_neighbors 0: what the transforms need (3 perplexity,
 // or n_neighbors of a connectivity transform), else 5 % of N; never more than N - 1. A given number that is
-// smaller than a transform needs is raised, with a warning.
+// smaller than a transform needs is raised, with a warning. An approximate search reports its recall as a
+// stage. Error: an approximate search with a metric it does not know or a user's.
 struct NeighborBasedPDist {
   std::int64_t n_neighbors = 0;
   MetricOr<RowMetric> metric = {};
   std::vector<Transform> transforms = {};
   std::string data_key = "main";
+  NeighborSearch search = NeighborSearch::automatic;
   // How many neighbours these settings mean for so many items. Errors: fewer than 2 items, negative numbers.
   std::int64_t neighbors_for(std::int64_t items, const RelationContext& context = {}) const;
   RelationData operator()(const Tensor& data, const RelationContext& context) const;

@@ -1,8 +1,7 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/knn.h>
 #include <flatland/kernels/knn_cuda.h>
-#include <flatland/kernels/knn_select_simd.h>
-#include <flatland/kernels/knn_simd.h>
+#include <flatland/kernels/knn_search_simd.h>
 #include <flatland/kernels/knn_tiles_simd.h>
 #include <flatland/kernels/matmul_simd.h>
 #include <flatland/kernels/parallel.h>
@@ -16,15 +15,6 @@
 namespace flatland::kernels {
 
 namespace {
-
-template <class T>
-void write_row(const KnnSearch<T>& search, std::int64_t row, const Neighbor* sorted) {
-  for (std::int64_t j = 0; j < search.k; ++j) {
-    const double key = sorted[j].key;
-    search.index(row, j) = sorted[j].index;
-    search.dist(row, j) = static_cast<T>(distance_of_key(search.form.finish, key));
-  }
-}
 
 // --- all distances ------------------------------------------------------------------------------------
 
@@ -233,17 +223,12 @@ void rank_candidates(const Exec& exec, const KnnSearch<T>& search, const Candida
   const ScratchArray<Neighbor> rooms(exec, checked_mul(exec.threads(), 2 * capacity));
   parallel_for(exec, ceil_div(n, block), [&](std::int64_t task, int thread) {
     double* value = values.data() + thread * (size + capacity);
-    double* keys = value + size;
     Neighbor* found = rooms.data() + thread * 2 * capacity;
     for (std::int64_t i = task * block; i < std::min(n, (task + 1) * block); ++i) {
       if (candidates.threshold[i] == -k_infinity) continue;
       if (candidates.count[i] > search.k) tighten<I>(candidates, i, false);
       const std::int64_t count = candidates.count[i];
-      const std::int32_t* index = candidates.index + i * capacity;
-      keys_of_list<I, T>(search.form, key_row<T>(search.query, i, value), search.base, index, count, keys);
-      for (std::int64_t j = 0; j < count; ++j) found[j] = {keys[j], index[j]};
-      sort_neighbors(found, found + capacity, count);
-      write_row(search, i, found);
+      rank_items<I, T>(search, i, candidates.index + i * capacity, count, value, found);
     }
   });
 }
@@ -292,33 +277,13 @@ void run(const Exec& exec, KnnSearch<T> search) {
   FLATLAND_ON_CUDA(exec) return cuda::knn<T>(exec, search);
   const std::int64_t unit_count = search.form.unit_rows ? search.base.x.rows + (search.self ? 0 : n) : 0;
   const ScratchArray<UnitRow> units(exec, unit_count);
-  const auto fill = [&](KeyRows<T>& rows, UnitRow* out) {
-    rows.units = out;
-    parallel_for(exec, ceil_div(rows.x.rows, 64), [&](std::int64_t block, int) {
-      for (std::int64_t i = block * 64; i < std::min(rows.x.rows, (block + 1) * 64); ++i)
-        out[i] = unit_row(search.form, rows.x.row(i), rows.x.cols);
-    });
-  };
   if (search.form.unit_rows) {
-    fill(search.base, units.data());
+    fill_units(exec, search.form, search.base, units.data());
     search.query.units = units.data();
-    if (!search.self) fill(search.query, units.data() + search.base.x.rows);
+    if (!search.self) fill_units(exec, search.form, search.query, units.data() + search.base.x.rows);
   }
   if (search.tiles_pay()) return search_by_tiles<T>(exec, search);
   search_all<T>(exec, search, n, [](std::int64_t i) { return i; });
-}
-
-template <class T>
-void check_results(const char* who, std::int64_t n, std::int64_t k, MatView<std::int32_t> index,
-                   MatView<T> dist) {
-  FLATLAND_CHECK(index.rows == n && index.cols == k, who, ": index is ", index, " but must be (", n, ", ", k,
-                 ")");
-  FLATLAND_CHECK(dist.rows == n && dist.cols == k, who, ": dist is ", dist, " but must be (", n, ", ", k,
-                 ")");
-}
-
-void check_count(const char* who, std::int64_t n) {
-  FLATLAND_CHECK(n < std::int64_t{1} << 31, who, ": ", n, " rows; indices of 32 bits reach 2^31 - 1");
 }
 
 }  // namespace
@@ -335,10 +300,7 @@ template <class T>
 void knn(const Exec& exec, Metric metric, In<T> x, std::int64_t k, MatView<std::int32_t> index,
          MatView<T> dist) {
   const DistanceForm form = distance_form(metric, "knn");
-  check_count("knn", x.rows);
-  FLATLAND_CHECK(k >= 0 && (k < x.rows || k == 0), "knn: ", k, " neighbours among ", x.rows,
-                 " rows; a row has at most ", std::max<std::int64_t>(x.rows - 1, 0));
-  check_results<T>("knn", x.rows, k, index, dist);
+  check_knn<T>("knn", x, k, index, dist);
   run<T>(exec, {.form = form, .query = {x}, .base = {x}, .self = true, .k = k, .index = index, .dist = dist});
 }
 
@@ -346,12 +308,12 @@ template <class T>
 void knn_query(const Exec& exec, Metric metric, In<T> query, In<T> base, std::int64_t k,
                MatView<std::int32_t> index, MatView<T> dist) {
   const DistanceForm form = distance_form(metric, "knn_query");
-  check_count("knn_query", base.rows);
-  check_count("knn_query", query.rows);
+  check_knn_count("knn_query", base.rows);
+  check_knn_count("knn_query", query.rows);
   FLATLAND_CHECK(query.cols == base.cols, "knn_query: query is ", query, " but base is ", base,
                  "; the column counts must match");
   FLATLAND_CHECK(k >= 0 && k <= base.rows, "knn_query: ", k, " neighbours among ", base.rows, " rows");
-  check_results<T>("knn_query", query.rows, k, index, dist);
+  check_knn_results<T>("knn_query", query.rows, k, index, dist);
   run<T>(
       exec,
       {.form = form, .query = {query}, .base = {base}, .self = false, .k = k, .index = index, .dist = dist});

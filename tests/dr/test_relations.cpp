@@ -6,6 +6,7 @@
 
 #include "tests/support/devices.h"
 #include "tests/support/golden.h"
+#include "tests/support/random_tensor.h"
 #include "tests/support/tensors.h"
 
 #include <cmath>
@@ -313,4 +314,39 @@ TEST_CASE("a function of the data is a relation") {
   CHECK(map.find("near")->target<NeighborBasedPDist>() != nullptr);
   CHECK(map.find("other") == nullptr);
   CHECK(RelationMap(PDist{}).find("rel") != nullptr);
+}
+
+TEST_CASE("an approximate search is asked for, or announced above 100,000 items") {
+  const Tensor x = random_tensor({6000, 12});
+  std::vector<std::string> stages, warnings;
+  RelationContext context;
+  context.stage = [&](const std::string& text) { stages.push_back(text); };
+  context.warn = [&](const std::string& text) { warnings.push_back(text); };
+  NeighborBasedPDist relation{.n_neighbors = 10, .search = NeighborSearch::approximate};
+  const RelationData approximate = relation(x, context);
+  CHECK(warnings.empty());
+  REQUIRE(stages.size() == 2);
+  CHECK(stages[1].starts_with("nearest neighbours found with a recall of "));
+  CHECK(std::stod(stages[1].substr(42)) >= 0.9);
+  relation.search = NeighborSearch::exact;
+  const RelationData exact = relation(x, context);
+  CHECK(stages.size() == 3);
+  const auto values = [](const RelationData& data) { return data.values().to_vector<double>(); };
+  CHECK(values(approximate) != values(exact));  // few are missed, but some
+  relation.search = NeighborSearch::automatic;
+  CHECK(values(relation(x, context)) == values(exact));
+  CHECK(warnings.empty());
+
+  const Tensor many = random_tensor({k_exact_items + 1, 2}, -1, 1, 1);
+  relation(many, context);
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0].starts_with(
+      "NeighborBasedPDist: the neighbours of 100001 items are searched approximately"));
+
+  relation.metric = RowMetric([](auto, auto) { return 1.; });
+  relation.search = NeighborSearch::approximate;
+  CHECK_THROWS_WITH_AS(relation(x, context),
+                       "NeighborBasedPDist: an approximate search knows no metric of a user; use "
+                       "NeighborSearch::exact",
+                       Error);
 }
