@@ -249,7 +249,7 @@ template <class T>
 KnnApproximateWork descend(const Exec& exec, const KnnSearch<T>& search, const TileScale& scale,
                            const KnnApproximateOptions& options) {
   const std::int64_t n = search.query.x.rows, d = search.base.columns(), width = padded(search.k);
-  const TreeShape shape = tree_shape(n, std::max<std::int64_t>(64, padded(2 * search.k + 2)));
+  const TreeShape shape = tree_shape(n, std::max<std::int64_t>(128, padded(2 * search.k + 2)));
   const ScratchArray<std::int32_t> order(exec, n);
   const ScratchArray<float> rows(exec, checked_mul(n, padded(d)));
   const MatView<float> z(rows.data(), n, d, padded(d));

@@ -6,7 +6,6 @@
 
 #include "tests/support/devices.h"
 #include "tests/support/golden.h"
-#include "tests/support/random_tensor.h"
 #include "tests/support/tensors.h"
 
 #include <cmath>
@@ -317,7 +316,7 @@ TEST_CASE("a function of the data is a relation") {
 }
 
 TEST_CASE("an approximate search is asked for, or announced above 100,000 items") {
-  const Tensor x = random_tensor({6000, 12});
+  const Tensor x = random_tensor({6000, 12}, 5, Dtype::float64);
   std::vector<std::string> stages, warnings;
   RelationContext context;
   context.stage = [&](const std::string& text) { stages.push_back(text); };
@@ -337,7 +336,7 @@ TEST_CASE("an approximate search is asked for, or announced above 100,000 items"
   CHECK(values(relation(x, context)) == values(exact));
   CHECK(warnings.empty());
 
-  const Tensor many = random_tensor({k_exact_items + 1, 2}, -1, 1, 1);
+  const Tensor many = random_tensor({k_exact_items + 1, 2}, 6);
   relation(many, context);
   REQUIRE(warnings.size() == 1);
   CHECK(warnings[0].starts_with(
