@@ -33,7 +33,7 @@ const Tensor& Batch::operator[](std::string_view key) const {
     if (entry.first == key) return entry.second;
   }
   const Tensor& all = (*data_)[key];
-  rows_.emplace_back(std::string(key), whole_ ? all : gather_rows(all, index_));
+  rows_.emplace_back(std::string(key), whole_ ? all : gather_rows_when_read(all, index_));
   return rows_.back().second;
 }
 

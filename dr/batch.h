@@ -34,7 +34,7 @@ class Batch {
   bool whole() const { return whole_; }      // all items, in their order
   bool repeats() const { return repeats_; }  // an item may be there more than once
   std::int64_t size() const { return index_.numel(); }
-  // The batch's rows of an entry, gathered at first use; the entry itself where the batch is whole. The
+  // The batch's rows of an entry, see gather_rows_when_read; the entry itself where the batch is whole. The
   // reference lives until the next select. Error: unknown key.
   const Tensor& operator[](std::string_view key) const;
   void select(Tensor index);

@@ -76,6 +76,10 @@ Tensor column(const Tensor& a, std::int64_t j);  // (N, M) -> (N)
 // index int64 (B) of rows of a, of any dtype. Error where out of range; on CUDA indices are not looked at,
 // here and below, and others give rows of zeros and take no gradient.
 Tensor gather_rows(const Tensor& a, const Tensor& index);
+// The same rows, but on the CPU they are copied when somebody first reads them; `linear` multiplies them
+// where they stand and never does. Neither a nor index may change meanwhile. Recorded ones are gathered at
+// once.
+Tensor gather_rows_when_read(const Tensor& a, const Tensor& index);
 // Rows of a trained table: weight (N, D), index int64 (B) -> (B, D). Row padding_idx gets no gradient; -1:
 // none such. Where max_norm is above 0, the rows that are looked up and longer are shortened to it first, in
 // weight itself, which is not recorded.

@@ -18,6 +18,16 @@ Tensor product(Transpose transpose, const Tensor& a, const Tensor& b, const Shap
   return c;
 }
 
+// x as a matrix; rows that have not been fetched yet stay where they are.
+template <class T>
+kernels::RowsView<T> rows_of(const Tensor& x) {
+  const detail::RowsOf* const rows = x.impl()->storage->rows();
+  if (rows == nullptr || x.rank() != 2 || rows->all.rank() != 2 || rows->all.size(1) != x.size(1) ||
+      x.device() != Device::cpu)
+    return x.matrix<T>();
+  return {rows->all.matrix<T>(), rows->index.data<std::int64_t>(), rows->index.numel()};
+}
+
 void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   detail::check_alike("linear", x, weight);
   detail::check_rank("linear", weight, 2);
@@ -57,7 +67,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const A
                     x.dtype(), x.device());
   detail::dispatch_float("linear", x.dtype(), [&]<class T>(std::type_identity<T>) {
     const auto b = bias.defined() ? detail::span_of<T>(bias) : std::span<const T>{};
-    kernels::linear<T>(exec_of(x), x.matrix<T>(), weight.matrix<T>(), b, activation, y.mutable_matrix<T>());
+    kernels::linear<T>(exec_of(x), rows_of<T>(x), weight.matrix<T>(), b, activation, y.mutable_matrix<T>());
   });
   if (needs_record({&x, &weight, &bias})) {
     const bool identity = activation.kind == ActivationKind::identity;
@@ -68,7 +78,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const A
              Tensor dw = detail::empty_if(ctx.wants(1), weight);
              Tensor db = detail::empty_if(ctx.wants(2), bias);
              detail::dispatch_float("linear", x.dtype(), [&]<class T>(std::type_identity<T>) {
-               kernels::linear_backward<T>(exec_of(x), x.matrix<T>(), weight.matrix<T>(), activation,
+               kernels::linear_backward<T>(exec_of(x), rows_of<T>(x), weight.matrix<T>(), activation,
                                            y.defined() ? y.matrix<T>() : kernels::In<T>(),
                                            ctx.grad().matrix<T>(), detail::maybe_matrix<T>(dx),
                                            detail::maybe_matrix<T>(dw), detail::maybe_span<T>(db));

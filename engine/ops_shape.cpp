@@ -241,26 +241,39 @@ Tensor scattered(const Tensor& y, const Tensor& index, const Shape& shape) {
 
 }  // namespace
 
-Tensor gather_rows(const Tensor& a, const Tensor& index) {
-  detail::check_defined("gather_rows", a);
-  detail::check_index("gather_rows", index, -1);
-  FLATLAND_CHECK(a.rank() >= 1, "gather_rows: a single value has no rows");
-  FLATLAND_CHECK(a.device() == index.device(), "gather_rows: the rows are on ", name(a.device()),
+namespace {
+
+void check_gathered(const char* who, const Tensor& a, const Tensor& index) {
+  detail::check_defined(who, a);
+  detail::check_index(who, index, -1);
+  FLATLAND_CHECK(a.rank() >= 1, who, ": a single value has no rows");
+  FLATLAND_CHECK(a.device() == index.device(), who, ": the rows are on ", name(a.device()),
                  " but the indices on ", name(index.device()), "; bring both to one device with to(Device)");
-  const auto [rows, cols] = as_rows(a.shape());
-  const std::int64_t count = index.size(0);
-  const auto indices = detail::span_of<std::int64_t>(index);
-  Tensor y = Tensor::empty(with_size(a.shape(), 0, count), a.dtype(), a.device());
-  detail::dispatch_any(a.dtype(), [&, rows = rows, cols = cols]<class T>(std::type_identity<T>) {
-    kernels::gather_rows<T>(exec_of(a), {a.data<T>(), rows, cols}, indices,
-                            {y.mutable_data<T>(), count, cols});
-  });
+}
+
+}  // namespace
+
+Tensor gather_rows(const Tensor& a, const Tensor& index) {
+  check_gathered("gather_rows", a, index);
+  Tensor y = Tensor::empty(with_size(a.shape(), 0, index.size(0)), a.dtype(), a.device());
+  detail::gather_values({a, index}, y.impl()->storage->data());
   if (needs_record({&a})) {
     record(y, {a}, [shape = a.shape(), index](BackwardContext& ctx) {
       ctx.accumulate(0, scattered(ctx.grad(), index, shape));
     });
   }
   return y;
+}
+
+Tensor gather_rows_when_read(const Tensor& a, const Tensor& index) {
+  check_gathered("gather_rows_when_read", a, index);
+  if (a.device() != Device::cpu || needs_record({&a})) return gather_rows(a, index);
+  const Shape shape = with_size(a.shape(), 0, index.size(0));
+  const std::size_t bytes = checked_bytes(shape.numel(), size_of(a.dtype()));
+  return detail::make_tensor(
+      std::allocate_shared<detail::Storage>(detail::PoolAllocator<detail::Storage>{},
+                                            detail::RowsOf{a.detach(), index.detach()}, bytes),
+      shape, a.dtype());
 }
 
 Tensor embedding(const Tensor& index, const Tensor& weight, std::int64_t padding_idx, double max_norm) {

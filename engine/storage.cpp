@@ -2,6 +2,7 @@
 #include <flatland/engine/pool.h>
 #include <flatland/engine/storage.h>
 #include <flatland/kernels/elementwise.h>
+#include <flatland/kernels/gather.h>
 #include <flatland/kernels/memory.h>
 
 namespace flatland::detail {
@@ -9,8 +10,36 @@ namespace flatland::detail {
 Storage::Storage(Device device, std::size_t bytes)
     : device_(device), bytes_(bytes), data_(pool_allocate(device, bytes)) {}
 
+Storage::Storage(RowsOf rows, std::size_t bytes)
+    : device_(rows.all.device()), bytes_(bytes), rows_(std::move(rows)), data_(nullptr) {}
+
 Storage::~Storage() {
-  pool_free(device_, data_, bytes_);
+  if (void* const data = data_.load(std::memory_order_relaxed)) pool_free(device_, data, bytes_);
+}
+
+void* Storage::fetched() const {
+  std::call_once(once_, [&] {
+    void* const data = pool_allocate(device_, bytes_);
+    try {
+      gather_values(*rows_, data);
+    } catch (...) {
+      pool_free(device_, data, bytes_);
+      throw;
+    }
+    data_.store(data, std::memory_order_release);
+  });
+  return data_.load(std::memory_order_acquire);
+}
+
+void gather_values(const RowsOf& rows, void* dst) {
+  const Tensor& all = rows.all;
+  const std::int64_t count = rows.index.numel();
+  const std::int64_t cols = all.size(0) == 0 ? 0 : all.numel() / all.size(0);
+  dispatch_any(all.dtype(), [&]<class T>(std::type_identity<T>) {
+    kernels::gather_rows<T>(current_exec(all.device()), {all.data<T>(), all.size(0), cols},
+                            {rows.index.data<std::int64_t>(), static_cast<std::size_t>(count)},
+                            {static_cast<T*>(dst), count, cols});
+  });
 }
 
 void copy_bytes(Device to, void* dst, Device from, const void* src, std::size_t bytes) {

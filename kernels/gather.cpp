@@ -3,6 +3,7 @@
 #include <flatland/kernels/gather_cuda.h>
 #include <flatland/kernels/gather_formulas.h>
 #include <flatland/kernels/parallel.h>
+#include <flatland/kernels/rows_view.h>
 #include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
@@ -17,10 +18,7 @@ constexpr std::int64_t k_tile_cols = 64;
 constexpr std::int64_t k_narrow = 16;  // up to here a plain loop beats a call of memcpy
 
 void check_index(const char* who, std::span<const std::int64_t> index, std::int64_t rows) {
-  for (std::size_t i = 0; i < index.size(); ++i) {
-    FLATLAND_CHECK(index[i] >= 0 && index[i] < rows, who, ": index[", i, "] is ", index[i], " but there are ",
-                   rows, " rows; give 0 to ", rows - 1);
-  }
+  check_rows(who, index.data(), std::ssize(index), rows);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include <flatland/kernels/activation.h>
 #include <flatland/kernels/exec.h>
-#include <flatland/kernels/view.h>
+#include <flatland/kernels/rows_view.h>
 
 namespace flatland::kernels {
 
@@ -20,10 +20,11 @@ template <class T>
 void matmul(const Exec& exec, Transpose transpose, In<T> a, In<T> b, MatView<T> c, bool accumulate = false);
 
 // y = activation(x w^T + bias), the forward pass of a layer.
-//   x (N, D)   w (M, D)   bias (M) or empty   y (N, M)
+//   x (N, D), rows of a larger matrix if need be   w (M, D)   bias (M) or empty   y (N, M)
 // Cost: 2NMD flop. y aliases no input. Deterministic as matmul.
 template <class T>
-void linear(const Exec& exec, In<T> x, In<T> w, InSpan<T> bias, const Activation& activation, MatView<T> y);
+void linear(const Exec& exec, InRows<T> x, In<T> w, InSpan<T> bias, const Activation& activation,
+            MatView<T> y);
 
 // The gradients of linear for its inputs, given its result y and the gradient dy for it: with
 // dz = dy o activation'(y), dx = dz w, dw = dz^T x and db = the column sums of dz.
@@ -31,7 +32,7 @@ void linear(const Exec& exec, In<T> x, In<T> w, InSpan<T> bias, const Activation
 // y is not read where the activation is the identity. Cost: 4NMD flop. No output aliases an input.
 // Deterministic as matmul.
 template <class T>
-void linear_backward(const Exec& exec, In<T> x, In<T> w, const Activation& activation, In<T> y, In<T> dy,
+void linear_backward(const Exec& exec, InRows<T> x, In<T> w, const Activation& activation, In<T> y, In<T> dy,
                      MatView<T> dx, Out<T> dw, OutSpan<T> db);
 
 }  // namespace flatland::kernels

@@ -27,25 +27,36 @@ constexpr int rows_for(int vectors) {
 template <Isa I, class T>
 constexpr int64_t k_block = smaller(512, 32768 / (gemm_panel<I, T> * static_cast<int64_t>(sizeof(T))));
 
-// op(a): value (i, k) stands at data[i * ld + k], or at data[k * ld + i] where transposed.
+// op(a): value (i, k) stands in row i at k, or in row k at i where transposed.
 template <class T>
 struct Left {
-  const T* data;
-  int64_t ld;
+  RowsView<T> values;
   bool transposed;
+  int64_t i = 0, k = 0;  // its first value
 
-  FLATLAND_HD Left at(int64_t i, int64_t k) const {
-    return {transposed ? data + k * ld + i : data + i * ld + k, ld, transposed};
+  FLATLAND_HD Left at(int64_t di, int64_t dk) const { return {values, transposed, i + di, k + dk}; }
+  // Where the column begins in row i of op(a), and row k of the columns if transposed.
+  FLATLAND_HD const T* row(int64_t di) const {
+    return transposed ? values.row(k) + i + di : values.row(i + di) + k;
   }
 };
 
+// How a micro-kernel finds the values of op(a): in rows at equal distances, in columns, in rows of an index.
+enum class Walk { rows, columns, indexed };
+
 // c (rows, n) = or += a (rows, k) panel (k, vectors), n in (vectors - 1, vectors] vectors.
-template <Isa I, class T, int rows, int vectors, bool transposed>
-[[gnu::noinline]] void micro_kernel(const T* a, int64_t lda, const T* panel, int64_t k, T* c, int64_t ldc,
-                                    int64_t n, bool accumulate) {
+template <Isa I, class T, int rows, int vectors, Walk walk>
+[[gnu::noinline]] void micro_kernel(const Left<T>& a, const T* panel, int64_t k, T* c, int64_t ldc, int64_t n,
+                                    bool accumulate) {
   using V = Vec<T, I>;
   constexpr int width = lanes<T, I>;
   const int64_t last = n - (vectors - 1) * width;
+  const int64_t lda = a.values.all.ld;
+  const T* first = a.row(0);
+  const T* from[rows];
+  if constexpr (walk == Walk::indexed) {
+    FLATLAND_UNROLL for (int i = 0; i < rows; ++i) from[i] = a.row(i);
+  }
   V sum[rows][vectors] = {};
   if (accumulate) {
     FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
@@ -57,10 +68,12 @@ template <Isa I, class T, int rows, int vectors, bool transposed>
     V b[vectors];
     FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) b[v] = load<I>(panel + v * width);
     FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
-      const V x = splat<V>(transposed ? a[i] : a[i * lda]);
+      const V x = splat<V>(walk == Walk::indexed   ? from[i][l]
+                           : walk == Walk::columns ? first[i]
+                                                   : first[i * lda]);
       FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) sum[i][v] = fma(x, b[v], sum[i][v]);
     }
-    a += transposed ? lda : 1;
+    first += walk == Walk::columns ? lda : 1;
     panel += vectors * width;
   }
   FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
@@ -97,10 +110,13 @@ void panel_rows(Left<T> a, int64_t& i, int64_t m, const T* panel, int64_t k, T* 
                 bool accumulate, const GemmEpilogue<T>* epilogue) {
   for (; m - i >= rows; i += rows) {
     T* ci = c + i * ldc;
+    const Left<T> left = a.at(i, 0);
     if (a.transposed)
-      micro_kernel<I, T, rows, vectors, true>(a.at(i, 0).data, a.ld, panel, k, ci, ldc, n, accumulate);
+      micro_kernel<I, T, rows, vectors, Walk::columns>(left, panel, k, ci, ldc, n, accumulate);
+    else if (a.values.index == nullptr)
+      micro_kernel<I, T, rows, vectors, Walk::rows>(left, panel, k, ci, ldc, n, accumulate);
     else
-      micro_kernel<I, T, rows, vectors, false>(a.at(i, 0).data, a.ld, panel, k, ci, ldc, n, accumulate);
+      micro_kernel<I, T, rows, vectors, Walk::indexed>(left, panel, k, ci, ldc, n, accumulate);
     if (epilogue != nullptr) apply_epilogue<I>(*epilogue, ci, ldc, rows, n);
   }
 }
@@ -149,12 +165,15 @@ void tile(Left<T> a, int64_t m, const T* packed, int64_t packed_k, int64_t n, in
   } while (k0 < k);
 }
 
-// One panel from columns of b (k, n): copied row by row, zeros past the last column.
+// One panel from columns j0 ... j0 + n - 1 of b's rows k0 ... k0 + k - 1: copied row by row, zeros past the
+// last column.
 template <Isa I, class T>
-void pack_columns(const T* b, int64_t ldb, int64_t n, int64_t k, T* panel) {
-  for (int64_t l = 0; l < k; ++l, b += ldb)
+void pack_columns(const RowsView<T>& b, int64_t k0, int64_t j0, int64_t n, int64_t k, T* panel) {
+  for (int64_t l = 0; l < k; ++l) {
+    const T* const row = b.row(k0 + l) + j0;
     for (int64_t j = 0; j < n; j += lanes<T, I>, panel += lanes<T, I>)
-      store<I>(panel, load_part<I>(b + j, n - j));
+      store<I>(panel, load_part<I>(row + j, n - j));
+  }
 }
 
 // Transposes a square of vectors by log2(width) perfect shuffles.
@@ -173,16 +192,16 @@ FLATLAND_HD void transpose_square(V (&rows)[width]) {
     FLATLAND_UNROLL for (int i = 0; i < width; ++i) rows[i] = next[i];
   }
 }
-// One panel from rows of b (n, k).
+// One panel from rows j0 ... j0 + n - 1 of b, their values k0 ... k0 + k - 1.
 template <Isa I, class T>
-void pack_rows(const T* b, int64_t ldb, int64_t n, int64_t k, T* panel) {
+void pack_rows(const RowsView<T>& b, int64_t j0, int64_t k0, int64_t n, int64_t k, T* panel) {
   constexpr int width = lanes<T, I>;
   const int64_t stride = ceil_div(n, width) * width;
   for (int64_t l = 0; l < k; l += width)
     for (int64_t j = 0; j < n; j += width) {
       Vec<T, I> square[width];
       for (int i = 0; i < width; ++i)
-        square[i] = j + i < n ? load_part<I>(b + (j + i) * ldb + l, k - l) : Vec<T, I>{};
+        square[i] = j + i < n ? load_part<I>(b.row(j0 + j + i) + k0 + l, k - l) : Vec<T, I>{};
       transpose_square(square);
       T* p = panel + l * stride + j;
       for (int i = 0; i < width; ++i)
@@ -195,12 +214,13 @@ void pack_rows(const T* b, int64_t ldb, int64_t n, int64_t k, T* panel) {
 template <Isa I, class T>
 void gemm_pack_rows(const T* b, int64_t ldb, int64_t n, int64_t k, T* packed) {
   for (int64_t j = 0; j < n; j += gemm_panel<I, T>)
-    pack_rows<I>(b + j * ldb, ldb, smaller(gemm_panel<I, T>, n - j), k, packed + j * k);
+    pack_rows<I, T>(MatView<const T>(b, n, k, ldb), j, 0, smaller(gemm_panel<I, T>, n - j), k,
+                    packed + j * k);
 }
 
 template <Isa I, class T>
 void gemm_rows(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc) {
-  tile<I, T>({a, lda, false}, m, packed, k, n, k, c, ldc, false, nullptr);
+  tile<I, T>({MatView<const T>(a, m, k, lda), false}, m, packed, k, n, k, c, ldc, false, nullptr);
 }
 
 namespace {
@@ -209,7 +229,7 @@ namespace {
 template <Isa I, class T>
 struct Block {
   Transpose transpose;
-  MatView<const T> a, b;
+  RowsView<T> a, b;
   MatView<T> c;
   int64_t j0, cols, k0, height;
   T* packed;
@@ -220,9 +240,9 @@ struct Block {
   void pack(int64_t j) const {
     const int64_t width = smaller(gemm_panel<I, T>, cols - j);
     if (transpose == Transpose::b)
-      pack_rows<I>(b.row(j0 + j) + k0, b.ld, width, height, packed + j * height);
+      pack_rows<I, T>(b, j0 + j, k0, width, height, packed + j * height);
     else
-      pack_columns<I>(b.row(k0) + j0 + j, b.ld, width, height, packed + j * height);
+      pack_columns<I, T>(b, k0, j0 + j, width, height, packed + j * height);
   }
   // The tile of c from row i and the block's column j on, of at most these sizes.
   void multiply(int64_t i, int64_t rows, int64_t j, int64_t width) const {
@@ -231,7 +251,7 @@ struct Block {
       part = *epilogue;
       if (part.bias != nullptr) part.bias += j0 + j;
     }
-    tile<I, T>(Left<T>{a.data, a.ld, transpose == Transpose::a}.at(i, k0), smaller(rows, c.rows - i),
+    tile<I, T>(Left<T>{a, transpose == Transpose::a}.at(i, k0), smaller(rows, c.rows - i),
                packed + j * height, height, smaller(width, cols - j), height, c.row(i) + j0 + j, c.ld, add,
                epilogue != nullptr ? &part : nullptr);
   }
@@ -297,7 +317,7 @@ void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epi
 }  // namespace
 
 template <Isa I, class T>
-void gemm(const Exec& exec, Transpose transpose, MatView<const T> a, MatView<const T> b, MatView<T> c,
+void gemm(const Exec& exec, Transpose transpose, const RowsView<T>& a, const RowsView<T>& b, MatView<T> c,
           bool accumulate, const GemmEpilogue<T>& epilogue) {
   constexpr int64_t panel = gemm_panel<I, T>;
   const int64_t k = transpose == Transpose::a ? a.rows : a.cols;
@@ -326,8 +346,8 @@ void gemm(const Exec& exec, Transpose transpose, MatView<const T> a, MatView<con
 #define FLATLAND_INSTANTIATE(T)                                                                              \
   template void gemm_pack_rows<this_isa, T>(const T*, int64_t, int64_t, int64_t, T*);                        \
   template void gemm_rows<this_isa, T>(const T*, int64_t, int64_t, const T*, int64_t, int64_t, T*, int64_t); \
-  template void gemm<this_isa, T>(const Exec&, Transpose, MatView<const T>, MatView<const T>, MatView<T>,    \
-                                  bool, const GemmEpilogue<T>&)
+  template void gemm<this_isa, T>(const Exec&, Transpose, const RowsView<T>&, const RowsView<T>&,            \
+                                  MatView<T>, bool, const GemmEpilogue<T>&)
 FLATLAND_INSTANTIATE(float);
 FLATLAND_INSTANTIATE(double);
 #undef FLATLAND_INSTANTIATE

@@ -17,6 +17,7 @@
 #include <flatland/kernels/activation.h>
 #include <flatland/kernels/exec.h>
 #include <flatland/kernels/matmul.h>
+#include <flatland/kernels/rows_view.h>
 #include <flatland/kernels/simd.h>
 #include <flatland/kernels/view.h>
 
@@ -49,7 +50,7 @@ struct GemmEpilogue {
   Activation activation;
 };
 template <Isa I, class T>
-void gemm(const Exec& exec, Transpose transpose, MatView<const T> a, MatView<const T> b, MatView<T> c,
+void gemm(const Exec& exec, Transpose transpose, const RowsView<T>& a, const RowsView<T>& b, MatView<T> c,
           bool accumulate, const GemmEpilogue<T>& epilogue);
 
 }  // namespace flatland::kernels

@@ -174,8 +174,8 @@ TEST_CASE_TEMPLATE("linear gives a row alone the bits that it has inside a batch
   kernels::linear<T>(exec, x.view(), w.view(), bias_values, activation::softplus, y.view());
   for (const std::int64_t i : {0, 1, 47, 48, 50, 95, 96, 99, 100}) {
     Guarded<T> alone(1, 100);
-    kernels::linear<T>(exec, {x.data() + i * x.ld, 1, 75, x.ld}, w.view(), bias_values, activation::softplus,
-                       alone.view());
+    const kernels::In<T> row(x.data() + i * x.ld, 1, 75, x.ld);
+    kernels::linear<T>(exec, row, w.view(), bias_values, activation::softplus, alone.view());
     for (std::int64_t j = 0; j < 100; ++j) CHECK(alone(0, j) == y(i, j));
   }
 }
