@@ -2,7 +2,8 @@
 """flatland against the Python stack on the same machine, in one interleaved run.
 
 Usage: python3 bench/compare.py --build build/release [--data examples/data/mnist] [--rounds 9] [--threads 2] [--only tsne_step]
-Needs numpy, scipy, scikit-learn and torch; ParaDime too (pip install paradime) for its own figures.
+Needs numpy, scipy, scikit-learn and torch; ParaDime too (pip install paradime) for its own figures,
+and pynndescent for knn_approximate.
 
 A round times ours, then each rival, then the next round begins; the printed ratio is the median over the rounds of
 rival / ours, with the smallest and largest. Before and after, a fixed piece of work is timed: where its time moved
@@ -24,7 +25,7 @@ parser.add_argument("--data", default="examples/data/mnist", help="folder of MNI
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help="threads of ours")
 parser.add_argument("--rival-threads", type=int, default=1, help="threads of the rivals: run with 1 and 2, quote the better")
-parser.add_argument("--only", default="", help="comma-separated: tsne_step, umap_step, hybrid_step, autoencoder_step, perplexity, knn")
+parser.add_argument("--only", default="", help="comma-separated: tsne_step, umap_step, hybrid_step, autoencoder_step, perplexity, knn, knn_approximate")
 args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(args.rival_threads)
 warnings.filterwarnings("ignore")
@@ -272,6 +273,16 @@ def sklearn_knn(x):
     return lambda: NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(x).kneighbors(x)
 
 
+def pynndescent_knn(_):
+    from pynndescent import NNDescent  # it compiles in the rounds before timing
+
+    random = np.random.default_rng(2)  # the kind of data that bench_neighbors makes up
+    loading = random.uniform(-0.5, 0.5, (20, 50))
+    factor = random.uniform(size=(100000, 20)) + random.uniform(size=(100000, 20)) - 1
+    x = np.maximum(0, 0.1 * random.uniform(size=(100000, 50)) + factor @ loading).astype(np.float32)
+    return lambda: NNDescent(x, n_neighbors=16, n_jobs=args.rival_threads, random_state=1)  # each item is its own first
+
+
 # name: (program, benchmark, [(rival, factory, repeats a round, needs ParaDime)]); 0 repeats: the rival's work says its
 # milliseconds itself
 measures = {
@@ -285,6 +296,8 @@ measures = {
                           ("tuned PyTorch", tuned_autoencoder_step, 158, False)]),
     "perplexity": ("bench_relations", f"perplexity/90/{args.threads}/", [("ParaDime", paradime_perplexity, 1, True)]),
     "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/", [("scikit-learn", sklearn_knn, 1, False)]),
+    "knn_approximate": ("bench_neighbors", f"approximate/100000x50/k:15/threads:{args.threads}/",
+                        [("pynndescent", pynndescent_knn, 1, False)]),
 }
 
 x = mnist(N)
@@ -298,7 +311,11 @@ for measure, (program, name, rivals) in measures.items():
         if needs_paradime and paradime is None:
             print(f"{measure:12} {'':9} {rival:>15}  not installed")
             continue
-        work = factory(x)
+        try:
+            work = factory(x)
+        except ImportError:
+            print(f"{measure:12} {'':9} {rival:>15}  not installed")
+            continue
         for _ in range(2):
             work()
         steps.append((rival, work, repeats))
