@@ -4,7 +4,6 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/knn_approximate.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 
@@ -99,15 +98,6 @@ TEST_CASE("a recall is the share of true neighbours") {
   const MatView<const float> dist(found.neighbors.dist.data(), x.size(0), 10);
   CHECK(knn_recall<float>(exec, metric::euclidean, x.matrix<float>(), dist, 5000, 1) ==
         doctest::Approx(0.75).epsilon(1e-3));
-}
-
-TEST_CASE("nearly all neighbours among 20,000 images are found") {
-  const char* folder = std::getenv("FLATLAND_DATA_DIR");
-  if (folder == nullptr) return;  // the case of the digits stands for it
-  const Tensor images =
-      read_idx_images(std::filesystem::path(folder) / "mnist/train-20000-images-idx3-ubyte.gz")
-          .to(Dtype::float32);
-  CHECK(search<float>(metric::euclidean, images.matrix<float>(), 15, {}).recall >= 0.95);
 }
 
 TEST_CASE("the result is what knn says of these neighbours") {
