@@ -18,17 +18,18 @@ Storage::~Storage() {
 }
 
 void* Storage::fetched() const {
-  std::call_once(once_, [&] {
-    void* const data = pool_allocate(device_, bytes_);
-    try {
-      gather_values(*rows_, data);
-    } catch (...) {
-      pool_free(device_, data, bytes_);
-      throw;
-    }
-    data_.store(data, std::memory_order_release);
-  });
-  return data_.load(std::memory_order_acquire);
+  const std::lock_guard lock(fetching_);
+  void* data = data_.load(std::memory_order_relaxed);
+  if (data != nullptr) return data;
+  data = pool_allocate(device_, bytes_);
+  try {
+    gather_values(*rows_, data);
+  } catch (...) {
+    pool_free(device_, data, bytes_);
+    throw;
+  }
+  data_.store(data, std::memory_order_release);
+  return data;
 }
 
 void gather_values(const RowsOf& rows, void* dst) {

@@ -47,7 +47,7 @@ class Storage {
   Device device_;
   std::size_t bytes_;
   std::optional<RowsOf> rows_;
-  mutable std::once_flag once_;
+  mutable std::mutex fetching_;
   mutable std::atomic<void*> data_;
   bool ones_ = false;
 };
