@@ -1,7 +1,6 @@
 #include <flatland/kernels/check.h>
 #include <flatland/kernels/knn.h>
 #include <flatland/kernels/knn_approximate.h>
-#include <flatland/kernels/knn_axes_simd.h>
 #include <flatland/kernels/knn_graph_simd.h>
 #include <flatland/kernels/knn_search_simd.h>
 #include <flatland/kernels/knn_tiles_simd.h>
@@ -80,15 +79,14 @@ class Descent {
         cursor_(exec, checked_mul(chunks_, n)),
         source_(exec, checked_mul(n, std::min(lists.width, 2 * size_))) {}
 
-  GraphWork round(int number, MatView<const float> z, std::int64_t lead) {
+  GraphWork round(int number, MatView<const float> z) {
     for_each_row(exec_, n_, [&](std::int64_t i) { choose_own(i, own_draws(options_.seed, number)); });
     turn_around();
     for_each_row(exec_, n_, [&](std::int64_t i) { choose_others(i, other_draws(options_.seed, number)); });
     const ScratchArray<std::int32_t> rooms(exec_, checked_mul(exec_.threads(), padded(join_room(size_))));
     return with_isa([&](auto isa) {
       return total_work(exec_, ceil_div(n_, k_block), [&](std::int64_t block, int thread) {
-        return join_rows<isa>(lists_, z, lead, meetings(), block * k_block,
-                              std::min(n_, (block + 1) * k_block),
+        return join_rows<isa>(lists_, z, meetings(), block * k_block, std::min(n_, (block + 1) * k_block),
                               rooms.data() + thread * padded(join_room(size_)));
       });
     });
@@ -181,21 +179,18 @@ class Descent {
 
 // --- search -------------------------------------------------------------------------------------------
 
-// The rows of z in the order of the first tree, so that neighbours lie close together, along their axes.
-// Returns how many columns lead.
+// The rows of z in the order of the first tree, so that neighbours lie close together.
 template <class T>
-std::int64_t ordered_rows(const Exec& exec, const KeyRows<T>& rows, const TileScale& scale,
-                          const TreeShape& shape, std::uint64_t seed, std::int32_t* order, MatView<float> z) {
+void ordered_rows(const Exec& exec, const KeyRows<T>& rows, const TileScale& scale, const TreeShape& shape,
+                  std::uint64_t seed, std::int32_t* order, MatView<float> z) {
   const ScratchArray<float> norm(exec, z.rows + k_candidate_pad);
   const ScratchArray<float> given(exec, checked_mul(z.rows, z.ld));
   const MatView<float> from(given.data(), z.rows, z.cols, z.ld);
   for_each_row(exec, z.rows,
                [&](std::int64_t i) { std::fill(from.row(i) + z.cols, from.row(i) + z.ld, 0.f); });
   tile_rows<T>(exec, rows, scale, from, norm.data());
-  const std::int64_t lead = turn_to_axes(exec, from);
-  grow_trees(exec, shape, from, lead, {seed, k_tree_streams}, {order, 1, z.rows});
+  grow_trees(exec, shape, from, {seed, k_tree_streams}, {order, 1, z.rows});
   for_each_row(exec, z.rows, [&](std::int64_t i) { std::copy_n(from.row(order[i]), z.ld, z.row(i)); });
-  return lead;
 }
 
 // All leaves of a tree.
@@ -211,13 +206,12 @@ GraphWork join_leaves(const Exec& exec, const NeighborLists& lists, MatView<cons
   });
 }
 
-GraphWork start(const Exec& exec, const NeighborLists& lists, MatView<const float> z, std::int64_t lead,
-                const TreeShape& shape, const KnnApproximateOptions& options) {
+GraphWork start(const Exec& exec, const NeighborLists& lists, MatView<const float> z, const TreeShape& shape,
+                const KnnApproximateOptions& options) {
   const ScratchArray<std::int32_t> orders(exec, checked_mul(options.trees, z.rows));
   const MatView<std::int32_t> order(orders.data(), options.trees, z.rows);
   std::iota(order.row(0), order.row(1), 0);
-  grow_trees(exec, shape, z, lead, {options.seed, k_tree_streams + 1},
-             {order.row(1), options.trees - 1, z.rows});
+  grow_trees(exec, shape, z, {options.seed, k_tree_streams + 1}, {order.row(1), options.trees - 1, z.rows});
   GraphWork total;
   for (std::int64_t t = 0; t < options.trees; ++t)
     total.distances += join_leaves(exec, lists, z, shape, order.row(t)).distances;
@@ -253,7 +247,7 @@ KnnApproximateWork descend(const Exec& exec, const KnnSearch<T>& search, const T
   const ScratchArray<std::int32_t> order(exec, n);
   const ScratchArray<float> rows(exec, checked_mul(n, padded(d)));
   const MatView<float> z(rows.data(), n, d, padded(d));
-  const std::int64_t lead = ordered_rows<T>(exec, search.base, scale, shape, options.seed, order.data(), z);
+  ordered_rows<T>(exec, search.base, scale, shape, options.seed, order.data(), z);
 
   const ScratchArray<float> dist(exec, checked_mul(n, width));
   const ScratchArray<std::int32_t> item(exec, checked_mul(n, width));
@@ -264,13 +258,13 @@ KnnApproximateWork descend(const Exec& exec, const KnnSearch<T>& search, const T
     worst[i] = std::numeric_limits<float>::infinity();
   });
   const NeighborLists lists{dist.data(), item.data(), worst.data(), width};
-  KnnApproximateWork work{.distances = start(exec, lists, z, lead, shape, options).distances};
+  KnnApproximateWork work{.distances = start(exec, lists, z, shape, options).distances};
   {
     Descent descent(exec, lists, n, options);
     const double few = options.tolerance * static_cast<double>(n) * static_cast<double>(search.k);
     bool goes_on = true;
     while (goes_on && work.rounds < options.max_rounds) {
-      const GraphWork done = descent.round(work.rounds++, z, lead);
+      const GraphWork done = descent.round(work.rounds++, z);
       work.distances += done.distances;
       goes_on = static_cast<double>(done.changes) > few;
     }

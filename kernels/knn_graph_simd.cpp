@@ -76,11 +76,11 @@ FLATLAND_HD Quad<I> sum_quad(const Vec<float, I> (&v)[4]) {
   return __builtin_shufflevector(low, high, 0, 1, 4, 5) + __builtin_shufflevector(low, high, 2, 3, 6, 7);
 }
 
-// out[r] = sum of term(x[k], z[item[r],k]) over the columns from `begin` to `end`, four rows at a time; room
+// out[r] = sum of term(x[k], z[item[r],k]) four rows at a time; room
 // for a multiple of four.
 template <Isa I, class Term>
-FLATLAND_HD void for_rows(MatView<const float> z, std::int64_t begin, std::int64_t end, const float* x,
-                          const std::int32_t* item, std::int64_t n, float* out, const Term& term) {
+FLATLAND_HD void for_rows(MatView<const float> z, const float* x, const std::int32_t* item, std::int64_t n,
+                          float* out, const Term& term) {
   constexpr int w = lanes<float, I>;
   constexpr std::int64_t ahead = 8;
   for (std::int64_t j = 0; j < n; j += 4) {
@@ -91,7 +91,7 @@ FLATLAND_HD void for_rows(MatView<const float> z, std::int64_t begin, std::int64
       row[r] = z.row(item[j + r < n ? j + r : n - 1]);
       later[r] = z.row(item[j + r + ahead < n ? j + r + ahead : n - 1]);
     }
-    for (std::int64_t k = begin; k < end; k += k_graph_pad) {
+    for (std::int64_t k = 0; k < z.ld; k += k_graph_pad) {
       FLATLAND_UNROLL for (int r = 0; r < 4; ++r) __builtin_prefetch(later[r] + k);
       FLATLAND_UNROLL for (std::int64_t v = 0; v < k_graph_pad; v += w) {
         const Vec<float, I> xs = load<I>(x + k + v);
@@ -102,11 +102,11 @@ FLATLAND_HD void for_rows(MatView<const float> z, std::int64_t begin, std::int64
   }
 }
 
-// Squared distances to a row by the columns from `begin` to `end`.
+// Squared distances to a row.
 template <Isa I>
-FLATLAND_HD void row_distances(MatView<const float> z, std::int64_t begin, std::int64_t end, std::int64_t row,
-                               const std::int32_t* item, std::int64_t n, float* out) {
-  for_rows<I>(z, begin, end, z.row(row), item, n, out, [](auto x, auto y, auto sum) {
+FLATLAND_HD void row_distances(MatView<const float> z, std::int64_t row, const std::int32_t* item,
+                               std::int64_t n, float* out) {
+  for_rows<I>(z, z.row(row), item, n, out, [](auto x, auto y, auto sum) {
     const auto d = x - y;
     return fma<I>(d, d, sum);
   });
@@ -129,10 +129,9 @@ FLATLAND_HD void for_smaller(const float* values, std::int64_t n, const float& l
 }  // namespace
 
 template <Isa I>
-void project_rows(MatView<const float> z, std::int64_t columns, const float* direction,
-                  const std::int32_t* item, std::int64_t n, float* out) {
-  for_rows<I>(z, 0, columns, direction, item, n, out,
-              [](auto x, auto y, auto sum) { return fma<I>(x, y, sum); });
+void project_rows(MatView<const float> z, const float* direction, const std::int32_t* item, std::int64_t n,
+                  float* out) {
+  for_rows<I>(z, direction, item, n, out, [](auto x, auto y, auto sum) { return fma<I>(x, y, sum); });
 }
 
 template <Isa I>
@@ -194,12 +193,12 @@ FLATLAND_HD void prefetch_meetings(const Meetings& m, std::int64_t row) {
 }  // namespace
 
 template <Isa I>
-GraphWork join_rows(const NeighborLists& lists, MatView<const float> z, std::int64_t lead,
-                    const Meetings& meetings, std::int64_t first, std::int64_t last, std::int32_t* room) {
+GraphWork join_rows(const NeighborLists& lists, MatView<const float> z, const Meetings& meetings,
+                    std::int64_t first, std::int64_t last, std::int32_t* room) {
   constexpr std::int64_t chunk = 256;
   std::int32_t* met = room;  // the item that was met last of those that share a place
   std::int32_t* found = room + k_met;
-  float dist[chunk], rest[chunk];
+  float dist[chunk];
   GraphWork work;
   for (std::int64_t i = first; i < last; ++i) {
     for (std::int64_t m = 0; m < k_met; ++m) met[m] = -1;
@@ -227,31 +226,19 @@ GraphWork join_rows(const NeighborLists& lists, MatView<const float> z, std::int
     work.distances += n;
     for (std::int64_t begin = 0; begin < n; begin += chunk) {
       const std::int64_t count = begin + chunk < n ? chunk : n - begin;
-      row_distances<I>(z, 0, lead, i, found + begin, count, dist);
-      if (lead == z.ld) {
-        for_smaller<I>(dist, count, lists.worst[i],
-                       [&](std::int64_t j) { work.changes += take<I>(lists, i, dist[j], found[begin + j]); });
-        continue;
-      }
-      std::int64_t left = 0;
-      for_smaller<I>(dist, count, lists.worst[i], [&](std::int64_t j) {
-        found[begin + left] = found[begin + j];
-        dist[left++] = dist[j];
-      });
-      row_distances<I>(z, lead, z.ld, i, found + begin, left, rest);
-      for (std::int64_t j = 0; j < left; ++j)
-        if (dist[j] + rest[j] < lists.worst[i])
-          work.changes += take<I>(lists, i, dist[j] + rest[j], found[begin + j]);
+      row_distances<I>(z, i, found + begin, count, dist);
+      for_smaller<I>(dist, count, lists.worst[i],
+                     [&](std::int64_t j) { work.changes += take<I>(lists, i, dist[j], found[begin + j]); });
     }
   }
   return work;
 }
 
-template void project_rows<this_isa>(MatView<const float>, std::int64_t, const float*, const std::int32_t*,
-                                     std::int64_t, float*);
+template void project_rows<this_isa>(MatView<const float>, const float*, const std::int32_t*, std::int64_t,
+                                     float*);
 template GraphWork join_leaf<this_isa>(const NeighborLists&, MatView<const float>, const std::int32_t*,
                                        std::int64_t, float*);
-template GraphWork join_rows<this_isa>(const NeighborLists&, MatView<const float>, std::int64_t,
-                                       const Meetings&, std::int64_t, std::int64_t, std::int32_t*);
+template GraphWork join_rows<this_isa>(const NeighborLists&, MatView<const float>, const Meetings&,
+                                       std::int64_t, std::int64_t, std::int32_t*);
 
 }  // namespace flatland::kernels

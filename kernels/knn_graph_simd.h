@@ -37,10 +37,10 @@ struct GraphWork {
   std::int64_t distances = 0;
 };
 
-// out[j] = direction . z[item[j],:] by the leading columns; room for a multiple of four.
+// out[j] = direction . z[item[j],:]; room for a multiple of four.
 template <Isa I>
-void project_rows(MatView<const float> z, std::int64_t columns, const float* direction,
-                  const std::int32_t* item, std::int64_t n, float* out);
+void project_rows(MatView<const float> z, const float* direction, const std::int32_t* item, std::int64_t n,
+                  float* out);
 
 // All n items of a leaf are offered each other.
 template <Isa I>
@@ -52,14 +52,13 @@ template <Isa I>
 GraphWork join_leaf(const NeighborLists& lists, MatView<const float> z, const std::int32_t* item,
                     std::int64_t n, float* room);
 
-// Rows first, ..., last - 1 are offered whom they meet. Whoever is too far by the first `lead` columns is not
-// looked at further.
+// Rows first, ..., last - 1 are offered whom they meet.
 inline constexpr std::int64_t k_met = 2048;
 constexpr std::int64_t join_room(std::int64_t size) {
   return k_met + 3 * size * size + k_graph_pad;
 }
 template <Isa I>
-GraphWork join_rows(const NeighborLists& lists, MatView<const float> z, std::int64_t lead,
-                    const Meetings& meetings, std::int64_t first, std::int64_t last, std::int32_t* room);
+GraphWork join_rows(const NeighborLists& lists, MatView<const float> z, const Meetings& meetings,
+                    std::int64_t first, std::int64_t last, std::int32_t* room);
 
 }  // namespace flatland::kernels

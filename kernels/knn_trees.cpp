@@ -27,18 +27,17 @@ std::uint64_t split_key(float projection, std::int32_t item) {
 }
 
 struct SplitRoom {
-  float* direction;    // (lead)
+  float* direction;    // (ld)
   float* projection;   // (n), up to a multiple of four
   std::uint64_t* key;  // (2 n)
 };
 
 // The lower half of the items comes first; the order within the halves stays.
 template <Isa I>
-void split(MatView<const float> z, std::int64_t lead, RandomBits bits, std::int32_t* item, std::int64_t n,
-           SplitRoom room) {
+void split(MatView<const float> z, RandomBits bits, std::int32_t* item, std::int64_t n, SplitRoom room) {
   const auto [one, other] = two_places(bits, n);
-  for (std::int64_t k = 0; k < lead; ++k) room.direction[k] = z.row(item[one])[k] - z.row(item[other])[k];
-  project_rows<I>(z, lead, room.direction, item, n, room.projection);
+  for (std::int64_t k = 0; k < z.ld; ++k) room.direction[k] = z.row(item[one])[k] - z.row(item[other])[k];
+  project_rows<I>(z, room.direction, item, n, room.projection);
   std::uint64_t* key = room.key;
   std::uint64_t* upper = key + n;
   for (std::int64_t j = 0; j < n; ++j) upper[j] = key[j] = split_key(room.projection[j], item[j]);
@@ -63,11 +62,11 @@ TreeShape tree_shape(std::int64_t n, std::int64_t largest) {
   return shape;
 }
 
-void grow_trees(const Exec& exec, const TreeShape& shape, MatView<const float> z, std::int64_t lead,
-                RandomStream first, MatView<std::int32_t> order) {
+void grow_trees(const Exec& exec, const TreeShape& shape, MatView<const float> z, RandomStream first,
+                MatView<std::int32_t> order) {
   const std::int64_t n = shape.n, trees = order.rows;
   for (std::int64_t t = 0; t < trees; ++t) std::iota(order.row(t), order.row(t) + n, 0);
-  const ScratchArray<float> directions(exec, checked_mul(exec.threads(), lead));
+  const ScratchArray<float> directions(exec, checked_mul(exec.threads(), z.ld));
   const ScratchArray<float> projections(exec, checked_mul(trees, n + 4 * shape.leaves()));
   const ScratchArray<std::uint64_t> keys(exec, checked_mul(trees, 2 * n));
   for (int level = 0; level < shape.levels; ++level) {
@@ -77,9 +76,9 @@ void grow_trees(const Exec& exec, const TreeShape& shape, MatView<const float> z
         const std::int64_t tree = task / nodes, node = task % nodes;
         const std::int64_t begin = shape.begin(level, node), end = shape.begin(level, node + 1);
         const RandomStream random{first.seed, first.stream + static_cast<std::uint64_t>(tree)};
-        split<isa>(z, lead, random.bits(static_cast<std::uint64_t>(nodes + node)), order.row(tree) + begin,
+        split<isa>(z, random.bits(static_cast<std::uint64_t>(nodes + node)), order.row(tree) + begin,
                    end - begin,
-                   {.direction = directions.data() + thread * lead,
+                   {.direction = directions.data() + thread * z.ld,
                     .projection = projections.data() + tree * (n + 4 * shape.leaves()) + begin + 4 * node,
                     .key = keys.data() + 2 * (tree * n + begin)});
       });

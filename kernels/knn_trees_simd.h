@@ -24,9 +24,9 @@ struct TreeShape {
 TreeShape tree_shape(std::int64_t n, std::int64_t largest);
 
 // order (trees, n): the items of each tree, leaf after leaf. A node's items are split in halves by a
-// hyperplane across the line between two of them, drawn from the stream of the tree; only the first `lead`
-// columns of z (N, D) count, a multiple of k_graph_pad. Ties go by item.
-void grow_trees(const Exec& exec, const TreeShape& shape, MatView<const float> z, std::int64_t lead,
-                RandomStream first, MatView<std::int32_t> order);
+// hyperplane across the line between two of them, drawn from the stream of the tree. z (N, D). Ties go by
+// item.
+void grow_trees(const Exec& exec, const TreeShape& shape, MatView<const float> z, RandomStream first,
+                MatView<std::int32_t> order);
 
 }  // namespace flatland::kernels

@@ -10,7 +10,7 @@ target_include_directories(kernels_on_layer PRIVATE ${include_dir})
 target_compile_definitions(kernels_on_layer PRIVATE FLATLAND_WITH_CUDA)
 target_compile_features(kernels_on_layer PRIVATE cxx_std_20)
 target_compile_options(kernels_on_layer PRIVATE ${test_options})
-target_link_libraries(kernels_on_layer PRIVATE Eigen3::Eigen $<$<BOOL:${FLATLAND_WITH_OPENMP}>:OpenMP::OpenMP_CXX>)
+target_link_libraries(kernels_on_layer PRIVATE $<$<BOOL:${FLATLAND_WITH_OPENMP}>:OpenMP::OpenMP_CXX>)
 
 foreach(folder kernels engine models dr)
   set(programs)
