@@ -2,10 +2,11 @@
 // elementwise work. Each case first checks its result by a plain loop, then times; bytes_per_second is what
 // the contract says must move.
 //   bench_basics [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4 chooses the level
+#include "bench/support/run.h"
+
 #include <benchmark/benchmark.h>
 #include <flatland/kernels/elementwise.h>
 #include <flatland/kernels/gather.h>
-#include <flatland/kernels/isa.h>
 #include <flatland/kernels/optimizer.h>
 #include <flatland/kernels/random.h>
 #include <flatland/kernels/reduce.h>
@@ -204,8 +205,5 @@ BENCHMARK(fill_normal)->ArgsProduct({k_threads})->ArgNames({"threads"})->UseReal
 }  // namespace
 
 int main(int argc, char** argv) {
-  benchmark::AddCustomContext("isa", std::string(kernels::name(kernels::active_isa())));
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return bench::run(argc, argv);
 }

@@ -4,12 +4,12 @@
 //   bench_loop [--data=<MNIST images, idx3 or idx3.gz>] [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4
 //   chooses the level
 #include "bench/support/images.h"
+#include "bench/support/run.h"
 
 #include <benchmark/benchmark.h>
 #include <flatland/dr/loader.h>
 #include <flatland/engine/ops.h>
 #include <flatland/engine/optim.h>
-#include <flatland/kernels/isa.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/models/autoencoder.h>
 
@@ -84,8 +84,5 @@ int main(int argc, char** argv) {
         ->UseRealTime()
         ->Unit(benchmark::kMicrosecond);
   }
-  benchmark::AddCustomContext("isa", std::string(kernels::name(kernels::active_isa())));
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return bench::run(argc, argv);
 }

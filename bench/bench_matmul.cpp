@@ -1,8 +1,9 @@
 // Matrix products of a training step, an application and a covariance. Each case first compares with float64
 // sums, then times; "flop" is the rate.
 //   bench_matmul [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4 chooses the level
+#include "bench/support/run.h"
+
 #include <benchmark/benchmark.h>
-#include <flatland/kernels/isa.h>
 #include <flatland/kernels/matmul.h>
 
 #include <algorithm>
@@ -104,8 +105,5 @@ int main(int argc, char** argv) {
       benchmark::RegisterBenchmark(("float/" + name).c_str(), run<float>, shape, threads)->UseRealTime();
       benchmark::RegisterBenchmark(("double/" + name).c_str(), run<double>, shape, threads)->UseRealTime();
     }
-  benchmark::AddCustomContext("isa", std::string(kernels::name(kernels::active_isa())));
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return bench::run(argc, argv);
 }

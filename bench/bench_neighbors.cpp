@@ -3,10 +3,10 @@
 //   bench_neighbors [--data=<covertype.csv.gz>] [--benchmark_filter=...]
 // Without --data the 92,962 rows of ten columns are made up. "distances" is counted a row.
 #include "bench/support/images.h"
+#include "bench/support/run.h"
 
 #include <benchmark/benchmark.h>
 #include <flatland/dr/readers.h>
-#include <flatland/kernels/isa.h>
 #include <flatland/kernels/knn.h>
 #include <flatland/kernels/knn_approximate.h>
 
@@ -66,8 +66,5 @@ int main(int argc, char** argv) {
               [=, make = make](benchmark::State& state) { run(state, make(), k, approximate, threads); })
               ->UseRealTime()
               ->Unit(benchmark::kMillisecond);
-  benchmark::AddCustomContext("isa", std::string(kernels::name(active_isa())));
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return bench::run(argc, argv);
 }

@@ -3,9 +3,9 @@
 // Without --data the images are made up. "flop" counts 2 N^2 D / 2
 // for kNN (the triangle), "pairs" the pairs of a batch.
 #include "bench/support/images.h"
+#include "bench/support/run.h"
 
 #include <benchmark/benchmark.h>
-#include <flatland/kernels/isa.h>
 #include <flatland/kernels/knn.h>
 #include <flatland/kernels/pairwise.h>
 
@@ -122,8 +122,5 @@ int main(int argc, char** argv) {
             ->UseRealTime()
             ->Unit(benchmark::kMicrosecond);
   }
-  benchmark::AddCustomContext("isa", std::string(kernels::name(active_isa())));
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return bench::run(argc, argv);
 }

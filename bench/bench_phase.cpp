@@ -6,11 +6,11 @@
 //   bench_phase [--data=<MNIST images, idx3 or idx3.gz>] [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4
 //   chooses the level
 #include "bench/support/images.h"
+#include "bench/support/run.h"
 
 #include <benchmark/benchmark.h>
 #include <flatland/dr/phase_run.h>
 #include <flatland/dr/routines.h>
-#include <flatland/kernels/isa.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/models/classifier.h>
 #include <flatland/models/fully_connected_embedder.h>
@@ -132,8 +132,5 @@ int main(int argc, char** argv) {
           ->Unit(benchmark::kMicrosecond);
     }
   }
-  benchmark::AddCustomContext("isa", std::string(kernels::name(kernels::active_isa())));
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return bench::run(argc, argv);
 }

@@ -1,11 +1,12 @@
 // The parts of the t-SNE training step, each given what the ones before it made: batch 500 of N = 5,000
 // random items, 784-100-50-2, relations of perplexity 30. bench_phase times whole steps.
 //   bench_step [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4 chooses the level
+#include "bench/support/run.h"
+
 #include <benchmark/benchmark.h>
 #include <flatland/dr/losses.h>
 #include <flatland/dr/routines.h>
 #include <flatland/engine/pool.h>
-#include <flatland/kernels/isa.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/models/fully_connected_embedder.h>
 
@@ -159,8 +160,5 @@ int main(int argc, char** argv) {
           benchmark::kMicrosecond);
     }
   }
-  benchmark::AddCustomContext("isa", std::string(kernels::name(kernels::active_isa())));
-  benchmark::Initialize(&argc, argv);
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return bench::run(argc, argv);
 }

@@ -17,10 +17,6 @@ constexpr std::int64_t k_tile_values = 16384;
 constexpr std::int64_t k_tile_cols = 64;
 constexpr std::int64_t k_narrow = 16;  // up to here a plain loop beats a call of memcpy
 
-void check_index(const char* who, std::span<const std::int64_t> index, std::int64_t rows) {
-  check_rows(who, index.data(), std::ssize(index), rows);
-}
-
 }  // namespace
 
 template <class T>
@@ -29,7 +25,7 @@ void gather_rows(const Exec& exec, MatView<const T> x, std::span<const std::int6
                  index.size(), " rows of x ", x, " were asked for; y must be (", index.size(), ", ", x.cols,
                  ")");
   FLATLAND_ON_CUDA(exec) return cuda::gather_rows<T>(exec, x, index.data(), y);
-  check_index("gather_rows", index, x.rows);
+  check_rows("gather_rows", index, x.rows);
   const std::int64_t tile = std::max<std::int64_t>(1, k_tile_values / std::max<std::int64_t>(1, x.cols));
   parallel_for(exec, ceil_div(y.rows, tile), [&](std::int64_t t, int) {
     const std::int64_t end = std::min((t + 1) * tile, y.rows);
@@ -51,7 +47,7 @@ void scatter_add_rows(const Exec& exec, MatView<const T> y, std::span<const std:
   FLATLAND_CHECK(y.rows == std::ssize(index) && y.cols == x.cols, "scatter_add_rows: y is ", y, " for ",
                  index.size(), " indices and x ", x, "; y must be (", index.size(), ", ", x.cols, ")");
   FLATLAND_ON_CUDA(exec) return cuda::scatter_add_rows<T>(exec, y, index.data(), x);
-  check_index("scatter_add_rows", index, x.rows);
+  check_rows("scatter_add_rows", index, x.rows);
   parallel_for(exec, ceil_div(x.cols, k_tile_cols), [&](std::int64_t t, int) {
     const std::int64_t begin = t * k_tile_cols;
     const std::int64_t count = std::min(k_tile_cols, x.cols - begin);
@@ -67,7 +63,7 @@ template <class T>
 void renormalize_rows(const Exec& exec, double max_norm, std::span<const std::int64_t> index, MatView<T> x) {
   FLATLAND_CHECK(max_norm > 0, "renormalize_rows: max_norm is ", max_norm, "; it must be above 0");
   FLATLAND_ON_CUDA(exec) return cuda::renormalize_rows<T>(exec, max_norm, index, x);
-  check_index("renormalize_rows", index, x.rows);
+  check_rows("renormalize_rows", index, x.rows);
   const ScratchArray<char> wanted(exec, x.rows);
   std::ranges::fill(wanted.span(), 0);
   for (const std::int64_t i : index) wanted[i] = 1;

@@ -16,7 +16,7 @@ template <class T, class F>
 void with_gathered(const Exec& exec, const RowsView<T>& x, F f) {
   const ScratchArray<T> values(exec, checked_mul(x.rows, x.cols));
   const MatView<T> own(values.data(), x.rows, x.cols);
-  gather_rows<T>(exec, x.all, {x.index, static_cast<std::size_t>(x.rows)}, own);
+  gather_rows<T>(exec, x.all, x.indices(), own);
   f(own);
 }
 
@@ -50,7 +50,7 @@ void linear(const Exec& exec, InRows<T> x, In<T> w, InSpan<T> bias, const Activa
     if (x.index == nullptr) return cuda::linear<T>(exec, x.all, w, bias_values, activation, y);
     return with_gathered(exec, x, [&](In<T> own) { linear<T>(exec, own, w, bias, activation, y); });
   }
-  if (x.index != nullptr) check_rows("linear", x.index, x.rows, x.all.rows);
+  check_rows("linear", x.indices(), x.all.rows);
   const GemmEpilogue<T> epilogue{bias_values, activation};
   with_isa([&](auto isa) { gemm<isa, T>(exec, Transpose::b, x, RowsView<T>(w), y, false, epilogue); });
 }
@@ -76,7 +76,7 @@ void linear_backward(const Exec& exec, InRows<T> x, In<T> w, const Activation& a
                                        db.empty() ? nullptr : db.data()))
       return;
   }
-  if (x.index != nullptr) check_rows("linear_backward", x.index, x.rows, x.all.rows);
+  check_rows("linear_backward", x.indices(), x.all.rows);
   const ScratchArray<T> scratch(exec, plain ? 0 : checked_mul(dy.rows, dy.cols));
   const MatView<T> own(scratch.data(), dy.rows, dy.cols);
   if (!plain) activate_backward<T>(exec, activation, y, dy, own);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <ostream>
+#include <span>
 #include <type_traits>
 
 namespace flatland::kernels {
@@ -25,6 +26,10 @@ struct RowsView {
   requires(std::is_same_v<const T, const U>) FLATLAND_HD RowsView(const MatView<U>& all)
       : RowsView(MatView<const T>(all), nullptr, all.rows) {}
 
+  // Empty without an index.
+  std::span<const std::int64_t> indices() const {
+    return {index, index == nullptr ? 0 : static_cast<std::size_t>(rows)};
+  }
   FLATLAND_HD const T* row(std::int64_t i) const { return all.row(index == nullptr ? i : index[i]); }
 };
 template <class T>
@@ -36,8 +41,8 @@ std::ostream& operator<<(std::ostream& os, const RowsView<T>& m) {
 }
 
 // Error: an index that is no row, named with its place.
-inline void check_rows(const char* who, const std::int64_t* index, std::int64_t count, std::int64_t rows) {
-  for (std::int64_t i = 0; i < count; ++i) {
+inline void check_rows(const char* who, std::span<const std::int64_t> index, std::int64_t rows) {
+  for (std::size_t i = 0; i < index.size(); ++i) {
     FLATLAND_CHECK(index[i] >= 0 && index[i] < rows, who, ": index[", i, "] is ", index[i], " but there are ",
                    rows, " rows; give 0 to ", rows - 1);
   }
