@@ -23,9 +23,8 @@ constexpr int rows_for(int vectors) {
   if (I == Isa::v3) return vectors == 2 ? 6 : 10;
   return vectors == 2 ? 4 : 6;
 }
-// A panel of this many k stays in the first-level cache.
-template <Isa I, class T>
-constexpr int64_t k_block = smaller(512, 32768 / (gemm_panel<I, T> * static_cast<int64_t>(sizeof(T))));
+// Panels of this many k stay in the second-level cache.
+constexpr int64_t k_panel_height = 512;
 
 // op(a): value (i, k) stands in row i at k, or in row k at i where transposed.
 template <class T>
@@ -35,50 +34,54 @@ struct Left {
   int64_t i = 0, k = 0;  // its first value
 
   FLATLAND_HD Left at(int64_t di, int64_t dk) const { return {values, transposed, i + di, k + dk}; }
-  // Where the column begins in row i of op(a), and row k of the columns if transposed.
-  FLATLAND_HD const T* row(int64_t di) const {
-    return transposed ? values.row(k) + i + di : values.row(i + di) + k;
-  }
 };
 
-// How a micro-kernel finds the values of op(a): in rows at equal distances, in columns, in rows of an index.
-enum class Walk { rows, columns, indexed };
+// Row addresses are made one after the other: all at once, they would not fit into the registers.
+template <class P>
+FLATLAND_HD void next_row(P*& row, int64_t ld) {
+  row += ld;
+  asm("" : "+r"(row));
+}
 
-// c (rows, n) = or += a (rows, k) panel (k, vectors), n in (vectors - 1, vectors] vectors.
-template <Isa I, class T, int rows, int vectors, Walk walk>
+// c (rows, n) = or += op(a) (rows, k) panel (k, vectors), n in (vectors - 1, vectors] vectors. With `ahead`
+// the rows of a that follow these are fetched into the cache meanwhile.
+template <Isa I, class T, int rows, int vectors, bool transposed>
 [[gnu::noinline]] void micro_kernel(const Left<T>& a, const T* panel, int64_t k, T* c, int64_t ldc, int64_t n,
-                                    bool accumulate) {
+                                    bool accumulate, bool ahead) {
   using V = Vec<T, I>;
   constexpr int width = lanes<T, I>;
+  constexpr int64_t line = 64 / sizeof(T);
   const int64_t last = n - (vectors - 1) * width;
-  const int64_t lda = a.values.all.ld;
-  const T* first = a.row(0);
-  const T* from[rows];
-  if constexpr (walk == Walk::indexed) {
-    FLATLAND_UNROLL for (int i = 0; i < rows; ++i) from[i] = a.row(i);
+  const int64_t step = transposed ? a.values.all.ld : 1;
+  const T *from[rows], *next[rows];
+  FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
+    from[i] = transposed ? a.values.row(a.k) + a.i + i : a.values.row(a.i + i) + a.k;
+    if (!transposed) next[i] = ahead ? a.values.row(a.i + rows + i) + a.k : from[i];
   }
   V sum[rows][vectors] = {};
   if (accumulate) {
+    const T* ci = c;
     FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
-      FLATLAND_UNROLL for (int v = 0; v < vectors - 1; ++v) sum[i][v] = load<I>(c + i * ldc + v * width);
-      sum[i][vectors - 1] = load_part<I>(c + i * ldc + (vectors - 1) * width, last);
+      FLATLAND_UNROLL for (int v = 0; v < vectors - 1; ++v) sum[i][v] = load<I>(ci + v * width);
+      sum[i][vectors - 1] = load_part<I>(ci + (vectors - 1) * width, last);
+      next_row(ci, ldc);
     }
   }
   for (int64_t l = 0; l < k; ++l) {
+    if (!transposed && l % line == 0)
+      for (int i = 0; i < rows; ++i) __builtin_prefetch(next[i] + l);
     V b[vectors];
     FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) b[v] = load<I>(panel + v * width);
     FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
-      const V x = splat<V>(walk == Walk::indexed   ? from[i][l]
-                           : walk == Walk::columns ? first[i]
-                                                   : first[i * lda]);
+      const V x = splat<V>(from[i][l * step]);
       FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) sum[i][v] = fma(x, b[v], sum[i][v]);
     }
-    first += walk == Walk::columns ? lda : 1;
     panel += vectors * width;
   }
   FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
-    FLATLAND_UNROLL for (int v = 0; v < vectors - 1; ++v) store<I>(c + i * ldc + v * width, sum[i][v]);
-    store_part<I>(c + i * ldc + (vectors - 1) * width, sum[i][vectors - 1], last);
+    FLATLAND_UNROLL for (int v = 0; v < vectors - 1; ++v) store<I>(c + v * width, sum[i][v]);
+    store_part<I>(c + (vectors - 1) * width, sum[i][vectors - 1], last);
+    next_row(c, ldc);
   }
 }
 
@@ -104,30 +107,29 @@ template <Isa I, class T>
 }
 
 // All rows of a times one panel: blocks of `rows`, then smaller ones. The sum of each value is the same chain
-// in every micro-kernel.
+// in every micro-kernel. `cold` says that these rows of a have not been read before.
 template <Isa I, class T, int rows, int vectors>
 void panel_rows(Left<T> a, int64_t& i, int64_t m, const T* panel, int64_t k, T* c, int64_t ldc, int64_t n,
-                bool accumulate, const GemmEpilogue<T>* epilogue) {
+                bool accumulate, const GemmEpilogue<T>* epilogue, bool cold) {
   for (; m - i >= rows; i += rows) {
     T* ci = c + i * ldc;
     const Left<T> left = a.at(i, 0);
+    const bool ahead = cold && m - i >= 2 * rows;
     if (a.transposed)
-      micro_kernel<I, T, rows, vectors, Walk::columns>(left, panel, k, ci, ldc, n, accumulate);
-    else if (a.values.index == nullptr)
-      micro_kernel<I, T, rows, vectors, Walk::rows>(left, panel, k, ci, ldc, n, accumulate);
+      micro_kernel<I, T, rows, vectors, true>(left, panel, k, ci, ldc, n, accumulate, false);
     else
-      micro_kernel<I, T, rows, vectors, Walk::indexed>(left, panel, k, ci, ldc, n, accumulate);
+      micro_kernel<I, T, rows, vectors, false>(left, panel, k, ci, ldc, n, accumulate, ahead);
     if (epilogue != nullptr) apply_epilogue<I>(*epilogue, ci, ldc, rows, n);
   }
 }
 template <Isa I, class T, int vectors>
 [[gnu::noinline]] void panel_product(Left<T> a, int64_t m, const T* panel, int64_t k, T* c, int64_t ldc,
-                                     int64_t n, bool accumulate, const GemmEpilogue<T>* epilogue) {
+                                     int64_t n, bool accumulate, const GemmEpilogue<T>* epilogue, bool cold) {
   int64_t i = 0;
-  panel_rows<I, T, rows_for<I>(vectors), vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
+  panel_rows<I, T, rows_for<I>(vectors), vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue, cold);
   if constexpr (rows_for<I>(vectors) > 4)
-    panel_rows<I, T, 4, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
-  panel_rows<I, T, 1, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue);
+    panel_rows<I, T, 4, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue, cold);
+  panel_rows<I, T, 1, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue, cold);
 }
 
 // c (m, n) = or += op(a) (m, k) times n packed columns; `packed_k` is the height that panels were packed
@@ -136,7 +138,7 @@ template <Isa I, class T>
 void tile(Left<T> a, int64_t m, const T* packed, int64_t packed_k, int64_t n, int64_t k, T* c, int64_t ldc,
           bool accumulate, const GemmEpilogue<T>* epilogue) {
   constexpr int64_t panel = gemm_panel<I, T>;
-  const int64_t block = even_piece(k, k_block<I, T>);
+  const int64_t block = even_piece(k, k_panel_height);
   int64_t k0 = 0;
   do {
     const int64_t height = smaller(block, k - k0);
@@ -154,25 +156,29 @@ void tile(Left<T> a, int64_t m, const T* packed, int64_t packed_k, int64_t n, in
       }
       const GemmEpilogue<T>* end = last && epilogue != nullptr ? &part : nullptr;
       const Left<T> left = a.at(0, k0);
-      if (vectors == 1) panel_product<I, T, 1>(left, m, values, height, c + j, ldc, cols, add, end);
-      if (vectors == 2) panel_product<I, T, 2>(left, m, values, height, c + j, ldc, cols, add, end);
+      if (vectors == 1) panel_product<I, T, 1>(left, m, values, height, c + j, ldc, cols, add, end, j == 0);
+      if (vectors == 2) panel_product<I, T, 2>(left, m, values, height, c + j, ldc, cols, add, end, j == 0);
       if constexpr (gemm_panel_vectors<I> == 4) {
-        if (vectors == 3) panel_product<I, T, 3>(left, m, values, height, c + j, ldc, cols, add, end);
-        if (vectors == 4) panel_product<I, T, 4>(left, m, values, height, c + j, ldc, cols, add, end);
+        if (vectors == 3) panel_product<I, T, 3>(left, m, values, height, c + j, ldc, cols, add, end, j == 0);
+        if (vectors == 4) panel_product<I, T, 4>(left, m, values, height, c + j, ldc, cols, add, end, j == 0);
       }
     }
     k0 += height;
   } while (k0 < k);
 }
 
-// One panel from columns j0 ... j0 + n - 1 of b's rows k0 ... k0 + k - 1: copied row by row, zeros past the
-// last column.
+// Panels from columns j0 ... j0 + n - 1 of b's rows k0 ... k0 + k - 1: copied row by row, zeros past the last
+// column.
 template <Isa I, class T>
-void pack_columns(const RowsView<T>& b, int64_t k0, int64_t j0, int64_t n, int64_t k, T* panel) {
+void pack_columns(const RowsView<T>& b, int64_t k0, int64_t j0, int64_t n, int64_t k, T* packed) {
+  constexpr int64_t panel = gemm_panel<I, T>, width = lanes<T, I>;
   for (int64_t l = 0; l < k; ++l) {
     const T* const row = b.row(k0 + l) + j0;
-    for (int64_t j = 0; j < n; j += lanes<T, I>, panel += lanes<T, I>)
-      store<I>(panel, load_part<I>(row + j, n - j));
+    for (int64_t first = 0; first < n; first += panel) {
+      const int64_t cols = smaller(panel, n - first), stride = ceil_div(cols, width) * width;
+      T* const to = packed + first * k + l * stride;
+      for (int64_t j = 0; j < cols; j += width) store<I>(to + j, load_part<I>(row + first + j, cols - j));
+    }
   }
 }
 
@@ -236,13 +242,14 @@ struct Block {
   bool add;                         // to what c holds
   const GemmEpilogue<T>* epilogue;  // null but in the last block of k
 
-  // The panel that begins at column j of the block.
-  void pack(int64_t j) const {
-    const int64_t width = smaller(gemm_panel<I, T>, cols - j);
-    if (transpose == Transpose::b)
-      pack_rows<I, T>(b, j0 + j, k0, width, height, packed + j * height);
-    else
-      pack_columns<I, T>(b, k0, j0 + j, width, height, packed + j * height);
+  // The panels of `width` columns from column j of the block on.
+  void pack(int64_t j, int64_t width) const {
+    constexpr int64_t panel = gemm_panel<I, T>;
+    const int64_t end = smaller(j + width, cols);
+    if (transpose != Transpose::b)
+      return pack_columns<I, T>(b, k0, j0 + j, end - j, height, packed + j * height);
+    for (; j < end; j += panel)
+      pack_rows<I, T>(b, j0 + j, k0, smaller(panel, end - j), height, packed + j * height);
   }
   // The tile of c from row i and the block's column j on, of at most these sizes.
   void multiply(int64_t i, int64_t rows, int64_t j, int64_t width) const {
@@ -263,10 +270,8 @@ void run(const Exec& exec, const Block<I, T>& block) {
   constexpr int64_t panel = gemm_panel<I, T>;
   const int64_t m = block.c.rows;
   const int64_t pack_width = block.cols * block.height < 32768 ? block.cols : panel;
-  parallel_for(exec, ceil_div(block.cols, pack_width), [&](int64_t task, int) {
-    const int64_t j0 = task * pack_width;
-    for (int64_t j = j0; j < smaller(j0 + pack_width, block.cols); j += panel) block.pack(j);
-  });
+  parallel_for(exec, ceil_div(block.cols, pack_width),
+               [&](int64_t task, int) { block.pack(task * pack_width, pack_width); });
   const int64_t rows = m < 768 ? 48 : 96, width = 256 / panel * panel;
   const int64_t across = ceil_div(block.cols, width);
   parallel_for(exec, across * ceil_div(m, rows), [&](int64_t task, int) {
@@ -274,30 +279,25 @@ void run(const Exec& exec, const Block<I, T>& block) {
   });
 }
 
-// As many k as leave op(a), of m rows, and a panel in the first-level cache; at least half of what a panel
-// may have.
-template <Isa I, class T>
-constexpr int64_t column_k_block(int64_t m) {
-  constexpr int64_t most = k_block<I, T>, cache = 40960 / static_cast<int64_t>(sizeof(T));
-  const int64_t fits = cache / (m + gemm_panel<I, T>);
-  return fits < most / 2 ? most / 2 : smaller(fits, most);
-}
-
-// Few rows: a task has columns of its own. It goes through op(b) once, some rows at a time, and packs a panel
-// of them right before all rows of op(a) use it. Little work stays in one task.
+// Few rows: a task has columns of its own. It goes through op(b) once, a block at a time, which it packs
+// right before all rows of op(a) use it. Little work stays in one task.
 template <Isa I, class T>
 void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epilogue, int64_t k) {
-  constexpr int64_t panel = gemm_panel<I, T>;
+  constexpr int64_t panel = gemm_panel<I, T>, most = 4 * panel;
   const int64_t m = whole.c.rows, n = whole.c.cols;
   const int64_t panels = ceil_div(n, panel);
   const bool little = m * n * (k + 16) < (1 << 18);
   const int64_t share = panels / (2 * exec.threads());
-  const int64_t width = panel * (little ? panels : share < 1 ? 1 : smaller(share, 4));
-  const int64_t height = even_piece(k, column_k_block<I, T>(m));
-  const ScratchArray<T> packed(exec, exec.threads() * panel * (height > 0 ? height : 1));
+  const int64_t width = little ? panels * panel : share < 1 ? panel : smaller(share * panel, most);
+  const int64_t height = even_piece(k, k_panel_height / 2);
+  // Rows of op(b) are copied in long pieces; its columns are transposed.
+  const int64_t cols = whole.transpose == Transpose::b ? panel : smaller(width, most);
+  const int64_t room = cols * (height > 0 ? height : 1);
+  const ScratchArray<T> packed(exec, exec.threads() * room);
   parallel_for(exec, ceil_div(n, width), [&](int64_t task, int thread) {
     Block<I, T> block = whole;
-    block.packed = packed.data() + thread * panel * height;
+    block.packed = packed.data() + thread * room;
+    const int64_t end = smaller((task + 1) * width, n);
     int64_t k0 = 0;
     do {
       block.k0 = k0;
@@ -305,10 +305,10 @@ void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epi
       block.add = whole.add || k0 > 0;
       k0 += block.height;
       block.epilogue = k0 < k ? nullptr : epilogue;
-      for (block.j0 = task * width; block.j0 < smaller((task + 1) * width, n); block.j0 += panel) {
-        block.cols = smaller(panel, n - block.j0);
-        block.pack(0);
-        block.multiply(0, m, 0, panel);
+      for (block.j0 = task * width; block.j0 < end; block.j0 += cols) {
+        block.cols = smaller(cols, end - block.j0);
+        block.pack(0, cols);
+        block.multiply(0, m, 0, cols);
       }
     } while (k0 < k);
   });
