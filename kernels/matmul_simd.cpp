@@ -43,8 +43,8 @@ FLATLAND_HD void next_row(P*& row, int64_t ld) {
   asm("" : "+r"(row));
 }
 
-// c (rows, n) = or += op(a) (rows, k) panel (k, vectors), n in (vectors - 1, vectors] vectors. With `ahead`
-// the rows of a that follow these are fetched into the cache meanwhile.
+// c (rows, n) = or += op(a) (rows, k) panel (k, vectors), n in (vectors - 1, vectors] vectors. Meanwhile it
+// fetches what is read next: with `ahead` the rows of a that follow these, of columns the line beside theirs.
 template <Isa I, class T, int rows, int vectors, bool transposed>
 [[gnu::noinline]] void micro_kernel(const Left<T>& a, const T* panel, int64_t k, T* c, int64_t ldc, int64_t n,
                                     bool accumulate, bool ahead) {
@@ -52,11 +52,10 @@ template <Isa I, class T, int rows, int vectors, bool transposed>
   constexpr int width = lanes<T, I>;
   constexpr int64_t line = 64 / sizeof(T);
   const int64_t last = n - (vectors - 1) * width;
-  const int64_t step = transposed ? a.values.all.ld : 1;
   const T *from[rows], *next[rows];
-  FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
-    from[i] = transposed ? a.values.row(a.k) + a.i + i : a.values.row(a.i + i) + a.k;
-    if (!transposed) next[i] = ahead ? a.values.row(a.i + rows + i) + a.k : from[i];
+  FLATLAND_UNROLL for (int i = 0; i < rows && !transposed; ++i) {
+    from[i] = a.values.row(a.i + i) + a.k;
+    next[i] = ahead ? a.values.row(a.i + rows + i) + a.k : from[i];
   }
   V sum[rows][vectors] = {};
   if (accumulate) {
@@ -68,12 +67,17 @@ template <Isa I, class T, int rows, int vectors, bool transposed>
     }
   }
   for (int64_t l = 0; l < k; ++l) {
-    if (!transposed && l % line == 0)
+    const T* column = nullptr;
+    if (transposed) {
+      column = a.values.row(a.k + l) + a.i;
+      __builtin_prefetch(column + line);
+    } else if (l % line == 0) {
       for (int i = 0; i < rows; ++i) __builtin_prefetch(next[i] + l);
+    }
     V b[vectors];
     FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) b[v] = load<I>(panel + v * width);
     FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
-      const V x = splat<V>(from[i][l * step]);
+      const V x = splat<V>(transposed ? column[i] : from[i][l]);
       FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) sum[i][v] = fma(x, b[v], sum[i][v]);
     }
     panel += vectors * width;
