@@ -1,5 +1,6 @@
 #include <flatland/dr/memory_estimate.h>
 #include <flatland/kernels/knn.h>
+#include <flatland/kernels/knn_approximate.h>
 #include <flatland/kernels/sparse.h>
 
 #include <algorithm>
@@ -82,7 +83,13 @@ struct Stages {
     const Count side = of_rows ? n : dim;
     return n * dim * (value + (of_rows ? exact : 0)) + side * side * (value + 2 * exact);
   }
-  Count search() const { return neighbors() + kernels::knn_scratch(n, dim, k, threads); }
+  Count search() const {
+    const bool approximate = size.search == NeighborSearch::approximate ||
+                             (size.search == NeighborSearch::automatic && n > k_exact_items);
+    if (!approximate) return neighbors() + kernels::knn_scratch(n, dim, k, threads);
+    const Count recall = kernels::knn_query_scratch(std::min(n, k_recall_items), n, dim, k + 1, threads);
+    return neighbors() + std::max(kernels::knn_approximate_scratch(n, dim, k, threads), recall);
+  }
   Count symmetrize() const {
     return neighbors() + symmetric() +
            kernels::symmetrize_scratch(n, k, static_cast<std::size_t>(value), threads);

@@ -77,7 +77,8 @@ std::string memory_needed(const RelationMap& relations, const Dataset& data) {
     const std::int64_t n = data.size(), columns = data[search->data_key].size(1);
     const std::int64_t k = search->neighbors_for(n);
     text << ". " << n << " items of " << columns << " columns with " << k << " neighbours each take some "
-         << std::setprecision(2) << static_cast<double>(estimate_memory(n, columns, k).peak()) * 1e-9
+         << std::setprecision(2)
+         << static_cast<double>(estimate_memory(n, columns, k, {.search = search->search}).peak()) * 1e-9
          << " GB (estimate_memory)";
   }
   return text.str();

@@ -89,27 +89,26 @@ NeighborRelations exact_knn(Metric metric, const Tensor& data, std::int64_t k) {
 }
 
 template <class T>
-double approximate_knn(Metric metric, const Tensor& x, const NeighborRelations& found, std::int64_t samples) {
+double approximate_knn(Metric metric, const Tensor& x, const NeighborRelations& found) {
   constexpr std::uint64_t seed = 0;  // of the search: a relation gives the same result wherever it stands
   Tensor index = found.index, dist = found.values;
   const kernels::Exec& exec = current_exec(Device::cpu);
   const auto out = dist.mutable_matrix<T>();
   kernels::knn_approximate<T>(exec, metric, x.matrix<T>(), out.cols, {.seed = seed},
                               index.mutable_matrix<std::int32_t>(), out);
-  return kernels::knn_recall<T>(exec, metric, x.matrix<T>(), out, samples, seed);
+  return kernels::knn_recall<T>(exec, metric, x.matrix<T>(), out, k_recall_items, seed);
 }
 
 NeighborRelations approximate_knn(Metric metric, const Tensor& data, std::int64_t k,
                                   const RelationContext& context) {
-  constexpr std::int64_t samples = 300;
   const Tensor x = data.to(Device::cpu);
   const NeighborRelations found{Tensor::empty({x.size(0), k}, Dtype::int32),
                                 Tensor::empty({x.size(0), k}, x.dtype())};
-  const double recall = x.dtype() == Dtype::float32 ? approximate_knn<float>(metric, x, found, samples)
-                                                    : approximate_knn<double>(metric, x, found, samples);
+  const double recall = x.dtype() == Dtype::float32 ? approximate_knn<float>(metric, x, found)
+                                                    : approximate_knn<double>(metric, x, found);
   std::ostringstream text;
   text << "nearest neighbours found with a recall of " << std::round(1000 * recall) / 1000 << " ("
-       << std::min(samples, x.size(0)) << " items sampled)";
+       << std::min(k_recall_items, x.size(0)) << " items sampled)";
   context.stage(text.str());
   return {found.index.to(data.device()), found.values.to(data.device())};
 }

@@ -57,6 +57,7 @@ struct PDist {
 // CPU, with a warning, if it knows the metric.
 enum class NeighborSearch { automatic, exact, approximate };
 inline constexpr std::int64_t k_exact_items = 100000;
+inline constexpr std::int64_t k_recall_items = 300;  // a sample that the recall is measured with
 // Distances to the nearest neighbours, self excluded. n_neighbors 0: what the transforms need (3 perplexity,
 // or n_neighbors of a connectivity transform), else 5 % of N; never more than N - 1. A given number that is
 // smaller than a transform needs is raised, with a warning. An approximate search reports its recall as a

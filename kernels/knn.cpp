@@ -286,14 +286,24 @@ void run(const Exec& exec, KnnSearch<T> search) {
   search_all<T>(exec, search, n, [](std::int64_t i) { return i; });
 }
 
+// Of m rows among n, which may be the same.
+std::int64_t search_scratch(std::int64_t m, std::int64_t n, std::int64_t d, std::int64_t k, int threads) {
+  const std::int64_t block = block_rows(std::max(m, n));
+  const std::int64_t packed = packs_all(n, d) ? n : threads * block;
+  const std::int64_t floats = n * (d + 1) + 2 * m + packed * d + threads * block * block;
+  const std::int64_t candidate = sizeof(float) + sizeof(std::int32_t);
+  return checked_mul(floats, sizeof(float)) + checked_mul(m, candidate_capacity(k) * candidate);
+}
+
 }  // namespace
 
 std::int64_t knn_scratch(std::int64_t n, std::int64_t d, std::int64_t k, int threads) {
-  const std::int64_t block = block_rows(n);
-  const std::int64_t packed = packs_all(n, d) ? n : threads * block;
-  const std::int64_t floats = n * (d + 3) + packed * d + threads * block * block;
-  const std::int64_t candidate = sizeof(float) + sizeof(std::int32_t);
-  return checked_mul(floats, sizeof(float)) + checked_mul(n, candidate_capacity(k) * candidate);
+  return search_scratch(n, n, d, k, threads);
+}
+
+std::int64_t knn_query_scratch(std::int64_t m, std::int64_t n, std::int64_t d, std::int64_t k, int threads) {
+  return checked_mul(m, (d + 1) * static_cast<std::int64_t>(sizeof(float))) +
+         search_scratch(m, n, d, k, threads);
 }
 
 template <class T>

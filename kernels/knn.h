@@ -30,4 +30,7 @@ template <class T>
 void knn_query(const Exec& exec, Metric metric, In<T> query, In<T> base, std::int64_t k,
                MatView<std::int32_t> index, MatView<T> dist);
 
+// Bytes of scratch memory that this takes on the CPU for m rows among n, and squared differences, about.
+std::int64_t knn_query_scratch(std::int64_t m, std::int64_t n, std::int64_t d, std::int64_t k, int threads);
+
 }  // namespace flatland::kernels

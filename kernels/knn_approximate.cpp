@@ -34,6 +34,13 @@ RandomStream other_draws(std::uint64_t seed, int round) {
   return {seed, 2 * static_cast<std::uint64_t>(round) + 1};
 }
 
+bool searched_exactly(std::int64_t n, std::int64_t k, const KnnApproximateOptions& options) {
+  return n < options.exact_below || k > n / 8 || k == 0;
+}
+TreeShape tree_shape_for(std::int64_t n, std::int64_t k) {
+  return tree_shape(n, std::max<std::int64_t>(128, padded(2 * k + 2)));
+}
+
 // Calls f(i) for all rows i, in blocks.
 template <class F>
 void for_each_row(const Exec& exec, std::int64_t n, F f) {
@@ -72,12 +79,18 @@ class Descent {
         options_(options),
         n_(n),
         size_(options.candidates),
-        chunks_(std::min(exec.threads(), 8)),
+        chunks_(chunks(exec.threads())),
         items_(exec, checked_mul(2 * n, size_)),
         counts_(exec, 2 * n),
         offset_(exec, n + 1),
         cursor_(exec, checked_mul(chunks_, n)),
-        source_(exec, checked_mul(n, std::min(lists.width, 2 * size_))) {}
+        source_(exec, checked_mul(n, sources(lists.width, size_))) {}
+
+  static std::int64_t chunks(int threads) { return std::min(threads, 8); }
+  // Chosen edges of a row, at most.
+  static std::int64_t sources(std::int64_t width, std::int64_t candidates) {
+    return std::min(width, 2 * candidates);
+  }
 
   GraphWork round(int number, MatView<const float> z) {
     for_each_row(exec_, n_, [&](std::int64_t i) { choose_own(i, own_draws(options_.seed, number)); });
@@ -179,18 +192,33 @@ class Descent {
 
 // --- search -------------------------------------------------------------------------------------------
 
+// Moves row order[i] to place i, for all i, cycle by cycle.
+void reorder(const Exec& exec, const std::int32_t* order, MatView<float> z) {
+  const ScratchArray<bool> moved(exec, z.rows);
+  const ScratchArray<float> first(exec, z.ld);
+  std::fill_n(moved.data(), z.rows, false);
+  for (std::int64_t i = 0; i < z.rows; ++i) {
+    if (moved[i]) continue;
+    std::copy_n(z.row(i), z.ld, first.data());
+    std::int64_t at = i;
+    for (; order[at] != i; at = order[at]) {
+      std::copy_n(z.row(order[at]), z.ld, z.row(at));
+      moved[at] = true;
+    }
+    std::copy_n(first.data(), z.ld, z.row(at));
+    moved[at] = true;
+  }
+}
+
 // The rows of z in the order of the first tree, so that neighbours lie close together.
 template <class T>
 void ordered_rows(const Exec& exec, const KeyRows<T>& rows, const TileScale& scale, const TreeShape& shape,
                   std::uint64_t seed, std::int32_t* order, MatView<float> z) {
   const ScratchArray<float> norm(exec, z.rows + k_candidate_pad);
-  const ScratchArray<float> given(exec, checked_mul(z.rows, z.ld));
-  const MatView<float> from(given.data(), z.rows, z.cols, z.ld);
-  for_each_row(exec, z.rows,
-               [&](std::int64_t i) { std::fill(from.row(i) + z.cols, from.row(i) + z.ld, 0.f); });
-  tile_rows<T>(exec, rows, scale, from, norm.data());
-  grow_trees(exec, shape, from, {seed, k_tree_streams}, {order, 1, z.rows});
-  for_each_row(exec, z.rows, [&](std::int64_t i) { std::copy_n(from.row(order[i]), z.ld, z.row(i)); });
+  for_each_row(exec, z.rows, [&](std::int64_t i) { std::fill(z.row(i) + z.cols, z.row(i) + z.ld, 0.f); });
+  tile_rows<T>(exec, rows, scale, z, norm.data());
+  grow_trees(exec, shape, z, {seed, k_tree_streams}, {order, 1, z.rows});
+  reorder(exec, order, z);
 }
 
 // All leaves of a tree.
@@ -243,7 +271,7 @@ template <class T>
 KnnApproximateWork descend(const Exec& exec, const KnnSearch<T>& search, const TileScale& scale,
                            const KnnApproximateOptions& options) {
   const std::int64_t n = search.query.x.rows, d = search.base.columns(), width = padded(search.k);
-  const TreeShape shape = tree_shape(n, std::max<std::int64_t>(128, padded(2 * search.k + 2)));
+  const TreeShape shape = tree_shape_for(n, search.k);
   const ScratchArray<std::int32_t> order(exec, n);
   const ScratchArray<float> rows(exec, checked_mul(n, padded(d)));
   const MatView<float> z(rows.data(), n, d, padded(d));
@@ -282,6 +310,20 @@ void check_options(const KnnApproximateOptions& options) {
 
 }  // namespace
 
+std::int64_t knn_approximate_scratch(std::int64_t n, std::int64_t d, std::int64_t k, int threads,
+                                     const KnnApproximateOptions& options) {
+  if (searched_exactly(n, k, options)) return knn_scratch(n, d, k, threads);
+  constexpr std::int64_t value = sizeof(float), offset = sizeof(std::int64_t);
+  const TreeShape shape = tree_shape_for(n, k);
+  const std::int64_t row = padded(d) * value, width = padded(k), lists = (2 * width + 1) * value;
+  const std::int64_t met = 2 * (options.candidates + 1) + Descent::sources(width, options.candidates);
+  const std::int64_t first_tree = checked_mul(n, value) + grow_trees_scratch(shape, 1);
+  const std::int64_t trees =
+      checked_mul(n, lists + options.trees * value) + grow_trees_scratch(shape, options.trees - 1);
+  const std::int64_t descent = checked_mul(n, lists + met * value + (Descent::chunks(threads) + 1) * offset);
+  return checked_mul(n, row + value) + std::max({first_tree, trees, descent});
+}
+
 bool has_approximate_knn(Metric metric) {
   return distance_form(metric, "knn_approximate").term == Term::squares;
 }
@@ -300,7 +342,7 @@ KnnApproximateWork knn_approximate(const Exec& exec, Metric metric, In<T> x, std
     knn<T>(exec, metric, x, k, index, dist);
     return KnnApproximateWork{.distances = n * std::max<std::int64_t>(n - 1, 0) / 2};
   };
-  if (n < options.exact_below || k > n / 8 || k == 0) return exactly();
+  if (searched_exactly(n, k, options)) return exactly();
   FLATLAND_CHECK(form.term == Term::squares, "knn_approximate: metric ", name(metric.kind),
                  " is not among euclidean, sqeuclidean, cosine and correlation; use knn");
   KnnSearch<T> search{

@@ -43,6 +43,10 @@ KnnApproximateWork knn_approximate(const Exec& exec, Metric metric, In<T> x, std
                                    const KnnApproximateOptions& options, MatView<std::int32_t> index,
                                    MatView<T> dist);
 
+// Bytes of scratch memory that this takes for n rows, about.
+std::int64_t knn_approximate_scratch(std::int64_t n, std::int64_t d, std::int64_t k, int threads,
+                                     const KnnApproximateOptions& options = {});
+
 // Whether a metric is among those that an approximate search knows.
 bool has_approximate_knn(Metric metric);
 

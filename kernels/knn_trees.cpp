@@ -86,4 +86,9 @@ void grow_trees(const Exec& exec, const TreeShape& shape, MatView<const float> z
   }
 }
 
+std::int64_t grow_trees_scratch(const TreeShape& shape, std::int64_t trees) {
+  constexpr std::int64_t projection = sizeof(float), key = sizeof(std::uint64_t);
+  return checked_mul(trees, (shape.n + 4 * shape.leaves()) * projection + 2 * shape.n * key);
+}
+
 }  // namespace flatland::kernels

@@ -28,5 +28,7 @@ TreeShape tree_shape(std::int64_t n, std::int64_t largest);
 // item.
 void grow_trees(const Exec& exec, const TreeShape& shape, MatView<const float> z, RandomStream first,
                 MatView<std::int32_t> order);
+// Bytes that this takes.
+std::int64_t grow_trees_scratch(const TreeShape& shape, std::int64_t trees);
 
 }  // namespace flatland::kernels

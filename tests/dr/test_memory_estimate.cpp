@@ -17,7 +17,8 @@ TEST_CASE("the estimate is the sum of its parts, in bytes") {
 }
 
 TEST_CASE("memory grows with items, columns, neighbours, batches and layers") {
-  const auto peak = [](std::int64_t n, std::int64_t dim, std::int64_t k, const TrainingSize& size = {}) {
+  const auto peak = [](std::int64_t n, std::int64_t dim, std::int64_t k, TrainingSize size = {}) {
+    size.search = NeighborSearch::exact;
     return static_cast<double>(estimate_memory(n, dim, k, size).peak());
   };
   const double million = peak(1'000'000, 50, 90);
@@ -32,6 +33,18 @@ TEST_CASE("memory grows with items, columns, neighbours, batches and layers") {
   CHECK(parts({.batch_size = 2000}).step > plain.step);
   CHECK(parts({.hidden_dims = {500}}).model == 16 * (51 * 500 + 501 * 2));
   CHECK(parts({.batch_size = 1 << 30}).step == parts({.batch_size = 20'000}).step);  // no more than all items
+}
+
+TEST_CASE("the search decides what preparing takes") {
+  const auto setup = [](std::int64_t n, NeighborSearch search) {
+    return estimate_memory(n, 100, 15, {.start = false, .search = search}).setup;
+  };
+  using enum NeighborSearch;
+  CHECK(setup(k_exact_items, automatic) == setup(k_exact_items, exact));
+  CHECK(setup(k_exact_items + 1, automatic) == setup(k_exact_items + 1, approximate));
+  CHECK(setup(1'000'000, exact) > 1.3 * setup(1'000'000, approximate));
+  CHECK(setup(2'000'000, approximate) < 2.1 * setup(1'000'000, approximate));
+  CHECK(setup(1000, approximate) == setup(1000, exact));  // so few are searched exactly
 }
 
 TEST_CASE("a routine's options say its size") {
