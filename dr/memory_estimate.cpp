@@ -84,9 +84,8 @@ struct Stages {
     return n * dim * (value + (of_rows ? exact : 0)) + side * side * (value + 2 * exact);
   }
   Count search() const {
-    const bool approximate = size.search == NeighborSearch::approximate ||
-                             (size.search == NeighborSearch::automatic && n > k_exact_items);
-    if (!approximate) return neighbors() + kernels::knn_scratch(n, dim, k, threads);
+    if (!searches_approximately(size.search, n))
+      return neighbors() + kernels::knn_scratch(n, dim, k, threads);
     const Count recall = kernels::knn_query_scratch(std::min(n, k_recall_items), n, dim, k + 1, threads);
     return neighbors() + std::max(kernels::knn_approximate_scratch(n, dim, k, threads), recall);
   }

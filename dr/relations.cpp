@@ -114,10 +114,10 @@ NeighborRelations approximate_knn(Metric metric, const Tensor& data, std::int64_
 }
 
 bool approximately(const NeighborBasedPDist& relation, const Tensor& data, const RelationContext& context) {
-  if (relation.search != NeighborSearch::automatic) return relation.search == NeighborSearch::approximate;
+  if (!searches_approximately(relation.search, data.size(0))) return false;
+  if (relation.search == NeighborSearch::approximate) return true;
   const Metric* metric = relation.metric.built_in();
-  if (data.size(0) <= k_exact_items || data.device() != Device::cpu || metric == nullptr ||
-      !kernels::has_approximate_knn(*metric))
+  if (data.device() != Device::cpu || metric == nullptr || !kernels::has_approximate_knn(*metric))
     return false;
   std::ostringstream text;
   text << "NeighborBasedPDist: the neighbours of " << data.size(0)

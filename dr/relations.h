@@ -57,6 +57,11 @@ struct PDist {
 // CPU, with a warning, if it knows the metric.
 enum class NeighborSearch { automatic, exact, approximate };
 inline constexpr std::int64_t k_exact_items = 100000;
+// For data on the CPU and a metric that an approximate search knows.
+constexpr bool searches_approximately(NeighborSearch search, std::int64_t items) {
+  return search == NeighborSearch::approximate ||
+         (search == NeighborSearch::automatic && items > k_exact_items);
+}
 inline constexpr std::int64_t k_recall_items = 300;  // a sample that the recall is measured with
 // Distances to the nearest neighbours, self excluded. n_neighbors 0: what the transforms need (3 perplexity,
 // or n_neighbors of a connectivity transform), else 5 % of N; never more than N - 1. A given number that is
