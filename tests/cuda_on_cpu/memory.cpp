@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <sstream>
 
 namespace cuda_on_cpu {
@@ -18,7 +19,8 @@ namespace {
 
 constexpr std::size_t k_alignment = 256;
 constexpr std::size_t k_guard_bytes = 512;
-constexpr std::size_t k_page = 4096;
+// Opening and closing a range costs time for every page of it, so these are large where the system has such.
+constexpr std::size_t k_page = std::size_t{2} << 20;
 constexpr std::size_t k_kept_bytes = std::size_t{16} << 20;
 // Addresses, not memory.
 constexpr std::size_t k_reserved = std::size_t{64} << 30;
@@ -117,9 +119,11 @@ class DeviceMemory {
 
  private:
   DeviceMemory() {
-    void* const p = mmap(nullptr, k_reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* p = mmap(nullptr, k_reserved + k_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) throw Error("cuda_on_cpu: no room for the device's addresses");
-    base_ = static_cast<std::byte*>(p);
+    std::size_t room = k_reserved + k_page;
+    base_ = static_cast<std::byte*>(std::align(k_page, k_reserved, p, room));
+    madvise(base_, k_reserved, MADV_HUGEPAGE);
     const char* text = std::getenv("FLATLAND_CUDA_PROTECT");
     protect_ = text == nullptr || std::strcmp(text, "0") != 0;
     if (protect_) key_ = pkey_alloc(0, PKEY_DISABLE_ACCESS);
