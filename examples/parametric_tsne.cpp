@@ -22,12 +22,16 @@ void parametric_tsne(const Options& options) {
   Report report = report_of(k_program, options);
   const MnistSplit mnist = read_mnist_split(report, options, options.quick ? 1000 : 5000);
 
+  // The published settings, but for what makes the maps of few epochs better: elu instead of softplus, a rate
+  // that falls, and a shorter memory of squared gradients than the 400 steps.
   ParametricTSNE tsne({.in_dim = 784,
                        .perplexity = options.quick ? 30.0 : 100.0,
+                       .activation = activation::elu(),
                        .epochs = options.quick ? 5 : 40,
                        .learning_rate = 0.02,
                        .init_learning_rate = 0.01,
                        .schedule = {.kind = LearningRateSchedule::Kind::cosine},
+                       .optimizer = Adam{.beta2 = 0.99},
                        .device = options.device,
                        .threads = options.threads,
                        .seed = options.seed,

@@ -22,11 +22,13 @@ void parametric_umap(const Options& options) {
   Report report = report_of(k_program, options);
   const MnistSplit mnist = read_mnist_split(report, options, options.quick ? 1000 : 5000);
 
-  // The settings of ParaDime's documentation, and a learning rate that falls.
+  // The settings of ParaDime's documentation, but for what makes the map better: elu instead of softplus, a
+  // rate that falls, and a shorter memory of squared gradients than the 600 steps.
   ParametricUMAP umap({.in_dim = 784,
                        .n_neighbors = 30,
                        .min_dist = 0.1,
                        .hidden_dims = {100, 100, 100},
+                       .activation = activation::elu(),
                        .epochs = options.quick ? 5 : 60,
                        .init_epochs = 10,
                        .batch_size = 500,
@@ -36,6 +38,7 @@ void parametric_umap(const Options& options) {
                        .learning_rate = 0.01,
                        .init_learning_rate = 0.01,
                        .schedule = {.kind = LearningRateSchedule::Kind::cosine},
+                       .optimizer = Adam{.beta2 = 0.99},
                        .device = options.device,
                        .threads = options.threads,
                        .seed = options.seed,

@@ -54,7 +54,8 @@ else()
   # What is proven here is that it builds; hot code need not be fast.
   file(CREATE_LINK ${source} ${work}/flatland SYMBOLIC)
   set(configure ${CMAKE_COMMAND} -B build -G ${generator} -D CMAKE_CXX_COMPILER=${cxx}
-    -D FLATLAND_KERNEL_OPTIMIZATION=-O0 -D FLATLAND_ISA_LEVELS=v1 -D FLATLAND_PRECOMPILE=ON)
+    -D FLATLAND_KERNEL_OPTIMIZATION=-O0 -D FLATLAND_ISA_LEVELS=v1 -D FLATLAND_PRECOMPILE=ON
+    -D FLATLAND_UNITY_BUILD=ON)
   # First as a project that asks for nothing.
   file(READ ${work}/CMakeLists.txt asking)
   string(REPLACE "set(FLATLAND_OPENMP AUTO)\n" "" silent "${asking}")

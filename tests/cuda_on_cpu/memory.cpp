@@ -119,7 +119,8 @@ class DeviceMemory {
 
  private:
   DeviceMemory() {
-    void* p = mmap(nullptr, k_reserved + k_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* p =
+        mmap(nullptr, k_reserved + k_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) throw Error("cuda_on_cpu: no room for the device's addresses");
     std::size_t room = k_reserved + k_page;
     base_ = static_cast<std::byte*>(std::align(k_page, k_reserved, p, room));
