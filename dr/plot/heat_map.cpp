@@ -25,9 +25,10 @@ Color color_of(double value, const ColorBar& bar) {
   return std::isfinite(value) ? bar.color(value) : k_frame;
 }
 
-// Whole numbers without a point, others with two digits.
-std::string cell_text(double value) {
-  return fixed(value, value == std::round(value) ? 0 : 2);
+// Digits behind the point: none where all values are whole.
+int digits_of(const std::vector<double>& values) {
+  const auto whole = [](double value) { return !std::isfinite(value) || value == std::round(value); };
+  return std::ranges::all_of(values, whole) ? 0 : 2;
 }
 
 double relative_luminance(const Color& c) {
@@ -69,6 +70,7 @@ void draw(const HeatMap& panel, Canvas& canvas, const Box& box) {
   const double height = box.height / static_cast<double>(rows), width = box.width / static_cast<double>(cols);
   const std::vector<double> values = panel.values.to_vector<double>();
   const ColorBar bar = color_bar(panel);
+  const int digits = digits_of(values);
   std::vector<Color> colors;
   for (const double value : values) colors.push_back(color_of(value, bar));
 
@@ -85,7 +87,7 @@ void draw(const HeatMap& panel, Canvas& canvas, const Box& box) {
         if (!panel.write_values || !std::isfinite(values[at])) continue;
         const Font font{.size = std::clamp(0.4 * std::min(width, height), 5.0, 10.0),
                         .color = relative_luminance(colors[at]) > 0.3 ? k_ink : k_white};
-        canvas.text(cell_text(values[at]),
+        canvas.text(fixed(values[at], digits),
                     {cell.x + cell.width / 2, cell.y + cell.height / 2 + 0.36 * font.size}, font,
                     Align::center);
       }

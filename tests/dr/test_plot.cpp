@@ -197,6 +197,18 @@ TEST_CASE("a heat map of both signs is white at 0 and equally strong on either s
   CHECK(!contains(with_span(4), red));
 }
 
+TEST_CASE("the values of a heat map have as many digits each") {
+  const auto characters = [](double a, double b) {
+    const std::string svg = drawn(
+        one({.content = HeatMap{.values = Tensor::of({{a, b}}), .write_values = true, .span = 2}}), ".svg");
+    std::size_t n = 0;
+    for (std::size_t at = svg.find("<use"); at != std::string::npos; at = svg.find("<use", at + 1)) ++n;
+    return n;
+  };
+  CHECK(characters(1, 1.5) == characters(1.25, 1.5));
+  CHECK(characters(1, 1.5) == characters(1, 2) + 6);  // .00 and .50
+}
+
 TEST_CASE("panels of one map may share their scale") {
   Figure figure{.panels = {{.content = scatter(100)}, {.content = scatter(8)}}};
   const std::string own = drawn(figure, ".svg");
