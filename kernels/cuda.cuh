@@ -1,7 +1,6 @@
 // What every .cu file starts from (private): checked launches, sums within warps and blocks.
 #pragma once
 
-#include <cublas_v2.h>
 #include <cuda_runtime.h>
 #include <flatland/kernels/exec.h>
 
@@ -19,11 +18,13 @@
   T* const name = reinterpret_cast<T*>(flatland_dynamic_shared_memory)
 #endif
 
+struct cublasContext;
+
 namespace flatland::kernels {
 
 struct CudaContext {
   cudaStream_t stream = nullptr;
-  cublasHandle_t blas = nullptr;
+  cublasContext* blas = nullptr;
 
   CudaContext();
   ~CudaContext();
@@ -40,7 +41,6 @@ inline constexpr unsigned k_all_lanes = 0xffffffffu;
 
 // Error with `what` and the runtime's own words.
 void check(cudaError_t status, std::string_view what);
-void check(cublasStatus_t status, std::string_view what);
 
 // Queues kernel(args...); an empty grid is no work.
 template <class... Parameters, class... Args>

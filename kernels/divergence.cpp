@@ -11,11 +11,11 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_tile = 4096;
+constexpr std::int64_t k_divergence_tile = 4096;
 
 // Rows of a matrix of n columns that make a tile.
 std::int64_t tile_rows(std::int64_t n) {
-  return std::max<std::int64_t>(1, 2 * k_tile / std::max<std::int64_t>(1, n));
+  return std::max<std::int64_t>(1, 2 * k_divergence_tile / std::max<std::int64_t>(1, n));
 }
 
 void check_eps(const char* who, double eps) {
@@ -88,12 +88,13 @@ void fuzzy_cross_entropy(const Exec& exec, double eps, InSpan<T> p, std::span<co
   FLATLAND_CHECK(p.size() == q.size(), "fuzzy_cross_entropy: p holds ", p.size(), " values but q ", q.size());
   FLATLAND_ON_CUDA(exec) return cuda::fuzzy_cross_entropy<T>(exec, eps, p, q, value);
   const std::int64_t n = std::ssize(p);
-  const std::int64_t tiles = ceil_div(n, k_tile);
+  const std::int64_t tiles = ceil_div(n, k_divergence_tile);
   const ScratchArray<double> part(exec, tiles);
   with_isa([&](auto isa) {
     parallel_for(exec, tiles, [&](std::int64_t tile, int) {
-      const std::int64_t first = tile * k_tile;
-      part[tile] = fuzzy_range<isa, T>(eps, p.data() + first, q.data() + first, std::min(k_tile, n - first));
+      const std::int64_t first = tile * k_divergence_tile;
+      part[tile] = fuzzy_range<isa, T>(eps, p.data() + first, q.data() + first,
+                                       std::min(k_divergence_tile, n - first));
     });
   });
   *value = mean<T>(part, tiles, n);
@@ -109,10 +110,10 @@ void fuzzy_cross_entropy_backward(const Exec& exec, double eps, const T* upstrea
   const std::int64_t n = std::ssize(p);
   const T scale = mean_share(*upstream, n);
   with_isa([&](auto isa) {
-    parallel_for(exec, ceil_div(n, k_tile), [&](std::int64_t tile, int) {
-      const std::int64_t first = tile * k_tile;
+    parallel_for(exec, ceil_div(n, k_divergence_tile), [&](std::int64_t tile, int) {
+      const std::int64_t first = tile * k_divergence_tile;
       fuzzy_backward_range<isa, T>(eps, scale, p.data() + first, q.data() + first, dq.data() + first,
-                                   std::min(k_tile, n - first));
+                                   std::min(k_divergence_tile, n - first));
     });
   });
 }

@@ -17,16 +17,14 @@ void dropout(const Exec& exec, double p, DropoutState* state, InSpan<T> x, OutSp
   FLATLAND_CHECK(x.size() == y.size() && mask.size() == y.size(), "dropout: x has ", x.size(),
                  " values, mask ", mask.size(), " and y ", y.size(), "; the numbers must be equal");
   FLATLAND_ON_CUDA(exec) return cuda::dropout<T>(exec, p, state, x, mask, y);
-  constexpr std::int64_t k_tile = 8192;
   const std::int64_t n = std::ssize(y);
   const Dropout<T> rule(p);
   const auto draw = with_isa([](auto isa) { return &uniform_tile<isa, T>; });
-  parallel_for(exec, ceil_div(n, k_tile), [&](std::int64_t tile, int) {
-    const std::int64_t begin = tile * k_tile, end = std::min(n, begin + k_tile);
+  for_tiles(exec, n, 8192, [&](std::int64_t begin, std::int64_t count) {
     T* const m = mask.data();
-    draw({state->seed, state->stream}, state->next + static_cast<std::uint64_t>(begin), end - begin, 0, 1,
+    draw({state->seed, state->stream}, state->next + static_cast<std::uint64_t>(begin), count, 0, 1,
          m + begin);
-    for (std::int64_t i = begin; i < end; ++i) {
+    for (std::int64_t i = begin; i < begin + count; ++i) {
       m[i] = rule.mask(m[i]);
       y.data()[i] = x.data()[i] * m[i];
     }

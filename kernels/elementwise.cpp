@@ -11,17 +11,8 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_tile = 16384;
+constexpr std::int64_t k_elementwise_tile = 16384;
 constexpr std::int64_t k_chunk = 1024;  // values of an operand that is spread out before use
-
-// Calls f(begin, count) for the tiles of n values.
-template <class F>
-void for_tiles(const Exec& exec, std::int64_t n, F f) {
-  parallel_for(exec, ceil_div(n, k_tile), [&](std::int64_t tile, int) {
-    const std::int64_t begin = tile * k_tile;
-    f(begin, std::min(k_tile, n - begin));
-  });
-}
 
 void check_same_size(const char* who, std::size_t x, std::size_t y) {
   FLATLAND_CHECK(x == y, who, ": x has ", x, " values but y has ", y, "; the sizes must match");
@@ -93,7 +84,7 @@ void unary(const Exec& exec, UnaryOp op, InSpan<T> x, std::span<T> y) {
   check_same_size("unary", x.size(), y.size());
   FLATLAND_ON_CUDA(exec) return cuda::unary<T>(exec, op, x, y);
   const auto run = with_isa([](auto isa) { return &unary_dense<isa, T>; });
-  for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
+  for_tiles(exec, std::ssize(y), k_elementwise_tile, [&](std::int64_t begin, std::int64_t count) {
     run(op, x.data() + begin, y.data() + begin, count);
   });
 }
@@ -108,7 +99,7 @@ void binary(const Exec& exec, BinaryOp op, const std::array<std::int64_t, 4>& sh
   const Operand<T> left(shape, a), right(shape, b);
   const auto run = with_isa([](auto isa) { return &binary_dense<isa, T>; });
   const bool dense = left.dense() && right.dense();
-  for_tiles(exec, n, [&](std::int64_t begin, std::int64_t count) {
+  for_tiles(exec, n, k_elementwise_tile, [&](std::int64_t begin, std::int64_t count) {
     if (dense) return run(op, left.data + begin, right.data + begin, y + begin, count);
     T buffer_left[k_chunk], buffer_right[k_chunk];
     for (std::int64_t at = begin; at < begin + count; at += k_chunk) {
@@ -124,7 +115,7 @@ void axpby(const Exec& exec, std::type_identity_t<T> alpha, InSpan<T> x, std::ty
   check_same_size("axpby", x.size(), y.size());
   FLATLAND_ON_CUDA(exec) return cuda::axpby<T>(exec, alpha, x, beta, y);
   const auto run = with_isa([](auto isa) { return &axpby_dense<isa, T>; });
-  for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
+  for_tiles(exec, std::ssize(y), k_elementwise_tile, [&](std::int64_t begin, std::int64_t count) {
     run(alpha, x.data() + begin, beta, y.data() + begin, count);
   });
 }
@@ -132,7 +123,7 @@ void axpby(const Exec& exec, std::type_identity_t<T> alpha, InSpan<T> x, std::ty
 template <class T>
 void fill(const Exec& exec, std::type_identity_t<T> value, std::span<T> y) {
   FLATLAND_ON_CUDA(exec) return cuda::fill<T>(exec, value, y);
-  for_tiles(exec, std::ssize(y),
+  for_tiles(exec, std::ssize(y), k_elementwise_tile,
             [&](std::int64_t begin, std::int64_t count) { std::fill_n(y.data() + begin, count, value); });
 }
 
@@ -143,7 +134,7 @@ void clamp(const Exec& exec, InSpan<T> x, std::type_identity_t<T> low, std::type
   FLATLAND_CHECK(low <= high, "clamp: the range is ", low, " to ", high, "; low must not be above high");
   FLATLAND_ON_CUDA(exec) return cuda::clamp<T>(exec, x, low, high, y);
   const auto run = with_isa([](auto isa) { return &clamp_dense<isa, T>; });
-  for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
+  for_tiles(exec, std::ssize(y), k_elementwise_tile, [&](std::int64_t begin, std::int64_t count) {
     run(x.data() + begin, low, high, y.data() + begin, count);
   });
 }
@@ -152,7 +143,7 @@ template <class To, class From>
 void convert(const Exec& exec, std::span<const From> x, std::span<To> y) {
   check_same_size("convert", x.size(), y.size());
   FLATLAND_ON_CUDA(exec) return cuda::convert(exec, x, y);
-  for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
+  for_tiles(exec, std::ssize(y), k_elementwise_tile, [&](std::int64_t begin, std::int64_t count) {
     const From* const from = x.data() + begin;
     std::transform(from, from + count, y.data() + begin, [](From v) { return static_cast<To>(v); });
   });

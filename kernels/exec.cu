@@ -1,5 +1,5 @@
 #include <flatland/kernels/exec_cuda.h>
-#include <flatland/kernels/cuda.cuh>
+#include <flatland/kernels/cublas.cuh>
 
 namespace flatland::kernels {
 

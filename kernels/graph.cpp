@@ -18,7 +18,7 @@ Graph Graph::record(Exec& exec, const std::function<void()>& body) {
 void Graph::launch(const Exec& exec) const {
   if (!impl_) return;
   FLATLAND_ON_CUDA(exec) return cuda::launch(exec, impl_->graph);
-  detail::fail("Graph: only device cuda replays; the exec is on ", name(exec.device()));
+  flatland::detail::fail("Graph: only device cuda replays; the exec is on ", name(exec.device()));
 }
 
 int Graph::kernels() const {

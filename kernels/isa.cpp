@@ -37,7 +37,7 @@ Isa choose_isa() {
                    " at most; unset it or choose another level");
     return isa;
   }
-  detail::fail("FLATLAND_ISA=", wish, " is not a level; choose v1, v3 or v4, or unset it");
+  flatland::detail::fail("FLATLAND_ISA=", wish, " is not a level; choose v1, v3 or v4, or unset it");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <flatland/kernels/knn_cuda.h>
 #include <flatland/kernels/matmul_cuda.h>
 #include <flatland/kernels/memory.h>
+#include <flatland/kernels/cublas.cuh>
 #include <flatland/kernels/knn_steps.cuh>
 
 #include <vector>

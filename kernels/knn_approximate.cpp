@@ -19,7 +19,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_block = 64;
+constexpr std::int64_t k_join_rows = 64;
 
 constexpr std::int64_t padded(std::int64_t n) {
   return ceil_div(n, k_graph_pad) * k_graph_pad;
@@ -44,8 +44,8 @@ TreeShape tree_shape_for(std::int64_t n, std::int64_t k) {
 // Calls f(i) for all rows i, in blocks.
 template <class F>
 void for_each_row(const Exec& exec, std::int64_t n, F f) {
-  parallel_for(exec, ceil_div(n, k_block), [&](std::int64_t block, int) {
-    for (std::int64_t i = block * k_block; i < std::min(n, (block + 1) * k_block); ++i) f(i);
+  parallel_for(exec, ceil_div(n, k_join_rows), [&](std::int64_t block, int) {
+    for (std::int64_t i = block * k_join_rows; i < std::min(n, (block + 1) * k_join_rows); ++i) f(i);
   });
 }
 
@@ -98,8 +98,9 @@ class Descent {
     for_each_row(exec_, n_, [&](std::int64_t i) { choose_others(i, other_draws(options_.seed, number)); });
     const ScratchArray<std::int32_t> rooms(exec_, checked_mul(exec_.threads(), padded(join_room(size_))));
     return with_isa([&](auto isa) {
-      return total_work(exec_, ceil_div(n_, k_block), [&](std::int64_t block, int thread) {
-        return join_rows<isa>(lists_, z, meetings(), block * k_block, std::min(n_, (block + 1) * k_block),
+      return total_work(exec_, ceil_div(n_, k_join_rows), [&](std::int64_t block, int thread) {
+        return join_rows<isa>(lists_, z, meetings(), block * k_join_rows,
+                              std::min(n_, (block + 1) * k_join_rows),
                               rooms.data() + thread * padded(join_room(size_)));
       });
     });
@@ -254,8 +255,8 @@ void rank_lists(const Exec& exec, const KnnSearch<T>& search, const NeighborList
   const ScratchArray<double> values(exec, checked_mul(exec.threads(), size));
   const ScratchArray<Neighbor> rooms(exec, checked_mul(exec.threads(), 2 * lists.width));
   with_isa([&](auto isa) {
-    parallel_for(exec, ceil_div(n, k_block), [&](std::int64_t block, int thread) {
-      for (std::int64_t i = block * k_block; i < std::min(n, (block + 1) * k_block); ++i) {
+    parallel_for(exec, ceil_div(n, k_join_rows), [&](std::int64_t block, int thread) {
+      for (std::int64_t i = block * k_join_rows; i < std::min(n, (block + 1) * k_join_rows); ++i) {
         std::int32_t* items = lists.item + i * lists.width;
         std::int64_t count = 0;
         for (std::int64_t j = 0; j < lists.width; ++j)

@@ -9,7 +9,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_block = 64;
+constexpr std::int64_t k_knn_rows = 64;
 
 // Calls f(k, value) for the coordinates of row i, those of its unit row where that is asked for.
 template <class T, class F>
@@ -37,12 +37,12 @@ void mean_of_rows(const KeyRows<T>& rows, std::span<double> mean) {
 // Infinity where a value is not finite.
 template <class T>
 double largest_difference(const Exec& exec, const KeyRows<T>& rows, std::span<const double> shift) {
-  const std::int64_t blocks = ceil_div(rows.x.rows, k_block);
+  const std::int64_t blocks = ceil_div(rows.x.rows, k_knn_rows);
   const ScratchArray<double> largest(exec, blocks);
   parallel_for(exec, blocks, [&](std::int64_t block, int) {
     double most = 0;
     double sum = 0;  // turns NaN or infinite where a value is
-    for (std::int64_t i = block * k_block; i < std::min((block + 1) * k_block, rows.x.rows); ++i)
+    for (std::int64_t i = block * k_knn_rows; i < std::min((block + 1) * k_knn_rows, rows.x.rows); ++i)
       for_values<T>(rows, i, [&](std::int64_t k, double v) {
         const double d = std::abs(v - shift[static_cast<std::size_t>(k)]);
         most = d > most ? d : most;
@@ -72,8 +72,8 @@ void tile_rows(const Exec& exec, const KeyRows<T>& rows, const TileScale& scale,
                float* norm) {
   const std::int64_t n = rows.x.rows;
   std::fill(norm + n, norm + n + k_candidate_pad, 0.f);
-  parallel_for(exec, ceil_div(n, k_block), [&](std::int64_t block, int) {
-    for (std::int64_t i = block * k_block; i < std::min((block + 1) * k_block, n); ++i) {
+  parallel_for(exec, ceil_div(n, k_knn_rows), [&](std::int64_t block, int) {
+    for (std::int64_t i = block * k_knn_rows; i < std::min((block + 1) * k_knn_rows, n); ++i) {
       float* out = z.row(i);
       for_values<T>(rows, i, [&](std::int64_t k, double v) {
         out[k] = static_cast<float>((v - scale.shift[static_cast<std::size_t>(k)]) * scale.factor);

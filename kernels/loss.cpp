@@ -12,7 +12,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_tile = 4096;
+constexpr std::int64_t k_loss_tile = 4096;
 
 // *out.value = sum over the tiles of range(begin, count), in their order, divided.
 template <class T, class Range>
@@ -20,10 +20,8 @@ void add_tiles(const Exec& exec, std::int64_t n, std::int64_t tile_size, const L
                const Range& range) {
   const std::int64_t tiles = ceil_div(n, tile_size);
   const ScratchArray<double> part(exec, tiles);
-  parallel_for(exec, tiles, [&](std::int64_t tile, int) {
-    const std::int64_t begin = tile * tile_size;
-    part[tile] = range(begin, std::min(tile_size, n - begin));
-  });
+  for_tiles(exec, n, tile_size,
+            [&](std::int64_t begin, std::int64_t count) { part[begin / tile_size] = range(begin, count); });
   if (out.value == nullptr) return;
   double sum = 0;
   for (std::int64_t i = 0; i < tiles; ++i) sum += part[i];
@@ -65,7 +63,7 @@ void pointwise_loss(const Exec& exec, const LossRule& rule, InSpan<T> x, InSpan<
                  rule.beta, "; it must be above 0, and a beta of 0 is the absolute error");
   FLATLAND_ON_CUDA(exec) return cuda::pointwise_loss<T>(exec, rule, x, target, out, dx);
   const auto range = with_isa([](auto isa) { return &point_loss_range<isa, T>; });
-  add_tiles(exec, std::ssize(x), k_tile, out, [&](std::int64_t i, std::int64_t count) {
+  add_tiles(exec, std::ssize(x), k_loss_tile, out, [&](std::int64_t i, std::int64_t count) {
     return range(rule, share_of(out), x.data() + i, target.data() + i, at(out.loss, i), at(dx.data(), i),
                  count);
   });
@@ -81,7 +79,7 @@ void gaussian_loss(const Exec& exec, const GaussianRule& rule, InSpan<T> mean, I
   FLATLAND_ON_CUDA(exec)
   return cuda::gaussian_loss<T>(exec, rule, mean, variance, target, out, d_mean, d_variance);
   const auto range = with_isa([](auto isa) { return &gaussian_loss_range<isa, T>; });
-  add_tiles(exec, std::ssize(mean), k_tile, out, [&](std::int64_t i, std::int64_t count) {
+  add_tiles(exec, std::ssize(mean), k_loss_tile, out, [&](std::int64_t i, std::int64_t count) {
     return range(rule, share_of(out), mean.data() + i, variance.data() + i, target.data() + i,
                  at(out.loss, i), at(d_mean.data(), i), at(d_variance.data(), i), count);
   });
@@ -102,7 +100,7 @@ void triplet_loss(const Exec& exec, const TripletRule& rule, In<T> anchor, In<T>
   return cuda::triplet_loss<T>(exec, rule, anchor, positive, negative, out, gradients);
   const auto row = with_isa([](auto isa) { return &triplet_loss_row<isa, T>; });
   const auto row_at = [](const MatView<T>& m, std::int64_t i) { return m.data ? m.row(i) : nullptr; };
-  const std::int64_t tile = std::max<std::int64_t>(1, k_tile / std::max<std::int64_t>(1, d));
+  const std::int64_t tile = std::max<std::int64_t>(1, k_loss_tile / std::max<std::int64_t>(1, d));
   add_tiles(exec, n, tile, out, [&](std::int64_t begin, std::int64_t count) {
     double sum = 0;
     for (std::int64_t i = begin; i < begin + count; ++i)

@@ -3,7 +3,7 @@
 // with small tiles, whose warps share out the sum over k, bias and activation included.
 #include <flatland/kernels/activation_formulas.h>
 #include <flatland/kernels/matmul_cuda.h>
-#include <flatland/kernels/cuda.cuh>
+#include <flatland/kernels/cublas.cuh>
 #include <flatland/kernels/quad.cuh>
 
 #include <algorithm>

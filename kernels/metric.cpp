@@ -20,7 +20,7 @@ std::string_view name(MetricKind kind) {
     case MetricKind::minkowski:
       return "minkowski";
   }
-  detail::fail("metric: ", static_cast<int>(kind), " is no MetricKind");
+  flatland::detail::fail("metric: ", static_cast<int>(kind), " is no MetricKind");
 }
 
 }  // namespace flatland

@@ -17,7 +17,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_tile = 256;  // rows of one matrix product
+constexpr std::int64_t k_rank_tile = 256;  // rows of one matrix product
 
 template <class T>
 struct Rows {
@@ -96,13 +96,13 @@ void neighbor_ranks(const Exec& exec, In<T> x, MatView<const std::int32_t> index
   }
   const Rows<T> rows{{x, units.data()}, low.data(), high.data(), rank_slack(scale)};
 
-  const ScratchArray<float> products(exec, checked_mul(std::min(k_tile, n), n));
+  const ScratchArray<float> products(exec, checked_mul(std::min(k_rank_tile, n), n));
   const ScratchArray<float> limits(exec, exec.threads() * 2 * k);
   const std::int64_t size = key_row_size(x.cols);
   const ScratchArray<double> keys(exec, exec.threads() * (size + k + n));
   const ScratchArray<std::int32_t> counts(exec, exec.threads() * (2 * k + n));
-  for (std::int64_t first = 0; first < n; first += k_tile) {
-    const std::int64_t count = std::min(k_tile, n - first);
+  for (std::int64_t first = 0; first < n; first += k_rank_tile) {
+    const std::int64_t count = std::min(k_rank_tile, n - first);
     const MatView<float> tile(products.data(), count, n);
     matmul<float>(exec, Transpose::b, {z.row(first), count, x.cols}, z, tile);
     with_isa([&](auto isa) {

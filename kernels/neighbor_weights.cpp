@@ -10,7 +10,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_row_tile = 64;
+constexpr std::int64_t k_neighbor_weights_rows = 64;
 
 template <class T>
 void check(const char* who, const MatView<const T>& dist, const MatView<T>& weight, std::span<T> width,
@@ -38,15 +38,15 @@ std::int64_t search_rows(const Exec& exec, const char* who, WeightKind kind, con
   return checked_missed(who, cuda::search_rows<T>(exec, kind, dist, reach, search, weight,
                                                   width.empty() ? nullptr : width.data()));
   const std::int64_t n = dist.rows;
-  const std::int64_t tiles = ceil_div(n, k_row_tile);
+  const std::int64_t tiles = ceil_div(n, k_neighbor_weights_rows);
   const std::int64_t room = row_search_work(dist.cols);
   const ScratchArray<T> work(exec, room * exec.threads());
   const ScratchArray<std::int64_t> missed(exec, tiles);
   with_isa([&](auto isa) {
     parallel_for(exec, tiles, [&](std::int64_t tile, int thread) {
-      const std::int64_t first = tile * k_row_tile;
+      const std::int64_t first = tile * k_neighbor_weights_rows;
       const SearchResult result =
-          search_tile<isa, T>(kind, dist, reach, search, first, std::min(n, first + k_row_tile),
+          search_tile<isa, T>(kind, dist, reach, search, first, std::min(n, first + k_neighbor_weights_rows),
                               work.data() + thread * room, weight, width.empty() ? nullptr : width.data());
       missed[tile] = checked_missed(who, result);
     });

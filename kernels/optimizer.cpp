@@ -12,21 +12,21 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_tile = 8192;
+constexpr std::int64_t k_optimizer_tile = 8192;
 
 // The values of all parameters or gradients, one behind the other, are cut into tiles.
 template <class View>
 std::int64_t tiles_of(std::span<const View> parameters) {
   std::int64_t total = 0;
   for (const View& p : parameters) total += p.n;
-  return ceil_div(total, k_tile);
+  return ceil_div(total, k_optimizer_tile);
 }
 
 // Calls f(tile, parameter number, begin, count) for each tile's part of each parameter.
 template <class View, class F>
 void for_all_values(const Exec& exec, std::span<const View> parameters, F f) {
   parallel_for(exec, tiles_of(parameters), [&](std::int64_t tile, int) {
-    std::int64_t begin = tile * k_tile, end = begin + k_tile;
+    std::int64_t begin = tile * k_optimizer_tile, end = begin + k_optimizer_tile;
     for (std::size_t k = 0; k < parameters.size() && end > 0; ++k) {
       const std::int64_t n = parameters[k].n, first = std::max<std::int64_t>(begin, 0),
                          last = std::min(end, n);

@@ -12,7 +12,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_block = 32;  // rows of a task
+constexpr std::int64_t k_pairwise_rows = 32;  // rows of a task
 
 // All of y as panels.
 template <Isa I, class T>
@@ -46,11 +46,11 @@ template <Isa I, class T, class Emit>
 void for_distance_runs(const Exec& exec, const DistanceForm& form, In<T> x, In<T> y, bool upper, Emit emit) {
   constexpr std::int64_t width = panel_rows<T, I>;
   const Panels<I, T> panels(exec, y);
-  const ScratchArray<T> buffers(exec, exec.threads() * k_block * width);
-  parallel_for(exec, ceil_div(x.rows, k_block), [&](std::int64_t task, int thread) {
-    const std::int64_t begin = task * k_block;
-    const In<T> rows = rows_of<T>(x, begin, std::min(k_block, x.rows - begin));
-    T* tile = buffers.data() + thread * k_block * width;
+  const ScratchArray<T> buffers(exec, exec.threads() * k_pairwise_rows * width);
+  parallel_for(exec, ceil_div(x.rows, k_pairwise_rows), [&](std::int64_t task, int thread) {
+    const std::int64_t begin = task * k_pairwise_rows;
+    const In<T> rows = rows_of<T>(x, begin, std::min(k_pairwise_rows, x.rows - begin));
+    T* tile = buffers.data() + thread * k_pairwise_rows * width;
     for (std::int64_t p = upper ? begin / width : 0; p < panels.count(); ++p) {
       panel_distances<I, T>(form, rows, panels[p], tile);
       const std::int64_t n = std::min(width, y.rows - p * width);
@@ -146,8 +146,9 @@ void check_triangle(const char* who, std::size_t condensed, std::int64_t rows, s
 // Calls work(begin, end) for blocks of n rows.
 template <class Work>
 void for_row_blocks(const Exec& exec, std::int64_t n, const Work& work) {
-  parallel_for(exec, ceil_div(n, k_block),
-               [&](std::int64_t task, int) { work(task * k_block, std::min((task + 1) * k_block, n)); });
+  parallel_for(exec, ceil_div(n, k_pairwise_rows), [&](std::int64_t task, int) {
+    work(task * k_pairwise_rows, std::min((task + 1) * k_pairwise_rows, n));
+  });
 }
 
 }  // namespace
@@ -178,9 +179,9 @@ void condensed_to_square_backward(const Exec& exec, In<T> square, std::span<T> c
   FLATLAND_ON_CUDA(exec) return cuda::condensed_to_square_backward<T>(exec, square, condensed);
   for_row_blocks(exec, n, [&](std::int64_t begin, std::int64_t end) {
     // Column by column of the lower triangle within blocks of its rows: a row of a block is contiguous there.
-    for (std::int64_t first = begin; first < n; first += k_block)
+    for (std::int64_t first = begin; first < n; first += k_pairwise_rows)
       for (std::int64_t i = begin; i < end; ++i)
-        for (std::int64_t j = std::max(first, i + 1); j < std::min(first + k_block, n); ++j)
+        for (std::int64_t j = std::max(first, i + 1); j < std::min(first + k_pairwise_rows, n); ++j)
           condensed[static_cast<std::size_t>(condensed_index(n, i, j))] = square(i, j) + square(j, i);
   });
 }

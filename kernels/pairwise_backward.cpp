@@ -15,7 +15,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_block = 16;  // rows of a task
+constexpr std::int64_t k_pairwise_backward_rows = 16;  // rows of a task
 
 // The rows that stand on one side of the distances: as they are, or their unit rows.
 template <class T>
@@ -51,15 +51,15 @@ void backward_rows(const Exec& exec, const DistanceForm& form, const Side<T>& x,
     parallel_for(exec, panel_count, [&](std::int64_t p, int) {
       pack_panel<isa, T>(others, p * width, panels.data() + p * width * rows.cols);
     });
-    const std::int64_t tile = k_block * m;
+    const std::int64_t tile = k_pairwise_backward_rows * m;
     const ScratchArray<T> buffers(exec, checked_mul(exec.threads(), 2 * tile));
-    parallel_for(exec, ceil_div(rows.rows, k_block), [&](std::int64_t task, int thread) {
-      const std::int64_t begin = task * k_block;
-      const std::int64_t count = std::min(k_block, rows.rows - begin);
+    parallel_for(exec, ceil_div(rows.rows, k_pairwise_backward_rows), [&](std::int64_t task, int thread) {
+      const std::int64_t begin = task * k_pairwise_backward_rows;
+      const std::int64_t count = std::min(k_pairwise_backward_rows, rows.rows - begin);
       T* g = buffers.data() + thread * 2 * tile;
       T* dist = g + tile;
       gather(begin, count, g, dist);
-      T weighted_dist[k_block];
+      T weighted_dist[k_pairwise_backward_rows];
       for (std::int64_t r = 0; r < count; ++r)
         weighted_dist[r] = gradient_weights<isa, T>(form, m, dist + r * m, g + r * m);
       const MatView<T> out(dx.row(begin), count, rows.cols, dx.ld);

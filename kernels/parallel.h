@@ -3,6 +3,7 @@
 
 #include <flatland/kernels/exec.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -31,6 +32,15 @@ class FunctionRef<R(Args...)> {
 // task: cut work into fixed tiles and combine partial results in index order afterwards. The exception of the
 // lowest failing task is rethrown. A call from inside a task runs serially.
 void parallel_for(const Exec& exec, std::int64_t n, FunctionRef<void(std::int64_t task, int thread)> task);
+
+// Calls f(first, count) for the tiles of `size` values that n values are cut into; the last has what is left.
+template <class F>
+void for_tiles(const Exec& exec, std::int64_t n, std::int64_t size, const F& f) {
+  parallel_for(exec, ceil_div(n, size), [&](std::int64_t tile, int) {
+    const std::int64_t first = tile * size;
+    f(first, std::min(size, n - first));
+  });
+}
 
 // Keeps one team of exec.threads() threads ready while body runs on the calling thread, so that each
 // parallel_for inside starts at once; a training loop belongs in here. Without it each parallel_for calls its

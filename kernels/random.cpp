@@ -14,16 +14,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_tile = 8192;
-
-// Calls f(begin, count) for the tiles of n values.
-template <class F>
-void for_tiles(const Exec& exec, std::int64_t n, F f) {
-  parallel_for(exec, ceil_div(n, k_tile), [&](std::int64_t tile, int) {
-    const std::int64_t begin = tile * k_tile;
-    f(begin, std::min(k_tile, n - begin));
-  });
-}
+constexpr std::int64_t k_random_tile = 8192;
 
 // Positions to be sorted by (bits64(first + position), position). A word has the high bits of the draw above
 // the position, so that comparing words nearly always decides.
@@ -97,7 +88,7 @@ void fill_uniform(const Exec& exec, RandomStream random, double low, double high
                  "; give finite numbers");
   FLATLAND_ON_CUDA(exec) return cuda::fill_uniform<T>(exec, random, low, high - low, y, first);
   const auto tile = with_isa([](auto isa) { return &uniform_tile<isa, T>; });
-  for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
+  for_tiles(exec, std::ssize(y), k_random_tile, [&](std::int64_t begin, std::int64_t count) {
     tile(random, first + static_cast<std::uint64_t>(begin), count, low, high - low, y.data() + begin);
   });
 }
@@ -109,7 +100,7 @@ void fill_normal(const Exec& exec, RandomStream random, double mean, double devi
                  mean, " and deviation ", deviation, "; give finite numbers and a deviation of 0 or more");
   FLATLAND_ON_CUDA(exec) return cuda::fill_normal<T>(exec, random, mean, deviation, y, first);
   const auto tile = with_isa([](auto isa) { return &normal_tile<isa, T>; });
-  for_tiles(exec, std::ssize(y), [&](std::int64_t begin, std::int64_t count) {
+  for_tiles(exec, std::ssize(y), k_random_tile, [&](std::int64_t begin, std::int64_t count) {
     tile(random, first + static_cast<std::uint64_t>(begin), count, mean, deviation, y.data() + begin);
   });
 }
@@ -125,7 +116,7 @@ void random_permutation(const Exec& exec, RandomStream random, std::span<std::in
   const ScratchArray<std::uint64_t> other(exec, n);
   const ScratchArray<std::uint32_t> counts(exec, std::int64_t{1} << PositionSort::k_max_digit);
   const auto draw = with_isa([](auto isa) { return &philox_bits64<isa>; });
-  for_tiles(exec, n, [&](std::int64_t begin, std::int64_t count) {
+  for_tiles(exec, n, k_random_tile, [&](std::int64_t begin, std::int64_t count) {
     draw(random, first + static_cast<std::uint64_t>(begin), count, &words[begin]);
     for (std::int64_t i = begin; i < begin + count; ++i) words[i] = order.word(words[i], i);
   });

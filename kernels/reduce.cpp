@@ -12,7 +12,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_tile = 16384;  // values of a task
+constexpr std::int64_t k_reduce_tile = 16384;  // values of a task
 constexpr std::int64_t k_tile_rows = 512;
 constexpr std::int64_t k_tile_cols = 128;
 
@@ -28,8 +28,8 @@ template <class T, class R, class F, class Combine>
 void reduce_tiles(const Exec& exec, MatView<const T> x, std::span<R> partial, F f, Combine combine) {
   const std::int64_t n = x.rows * x.cols;
   parallel_for(exec, std::ssize(partial), [&](std::int64_t tile, int) {
-    std::int64_t at = tile * k_tile;
-    const std::int64_t end = std::min(at + k_tile, n);
+    std::int64_t at = tile * k_reduce_tile;
+    const std::int64_t end = std::min(at + k_reduce_tile, n);
     bool any = false;
     R result{};
     while (at < end) {
@@ -46,7 +46,7 @@ void reduce_tiles(const Exec& exec, MatView<const T> x, std::span<R> partial, F 
 
 template <class T>
 std::int64_t tiles_of(MatView<const T> x) {
-  return ceil_div(x.rows * x.cols, k_tile);
+  return ceil_div(x.rows * x.cols, k_reduce_tile);
 }
 
 // total[j] = sum over all rows of the term of column j; row tiles are added in order.
@@ -87,7 +87,7 @@ void row_sums(const Exec& exec, In<T> x, std::span<T> s) {
                  "; give one a row");
   FLATLAND_ON_CUDA(exec) return cuda::row_sums<T>(exec, x, s);
   const auto add = with_isa([](auto isa) { return &sum_dense<isa, T>; });
-  const std::int64_t rows = std::max<std::int64_t>(1, k_tile / std::max<std::int64_t>(1, x.cols));
+  const std::int64_t rows = std::max<std::int64_t>(1, k_reduce_tile / std::max<std::int64_t>(1, x.cols));
   parallel_for(exec, ceil_div(x.rows, rows), [&](std::int64_t tile, int) {
     const std::int64_t end = std::min((tile + 1) * rows, x.rows);
     for (std::int64_t i = tile * rows; i < end; ++i) {
@@ -127,7 +127,7 @@ void row_argmax(const Exec& exec, MatView<const T> x, std::span<std::int64_t> in
                  "; give one a row");
   FLATLAND_CHECK(x.cols > 0 || x.rows == 0, "row_argmax: x is ", x, "; it needs a column at least");
   FLATLAND_ON_CUDA(exec) return cuda::row_argmax<T>(exec, x, index);
-  const std::int64_t rows = std::max<std::int64_t>(1, k_tile / std::max<std::int64_t>(1, x.cols));
+  const std::int64_t rows = std::max<std::int64_t>(1, k_reduce_tile / std::max<std::int64_t>(1, x.cols));
   parallel_for(exec, ceil_div(x.rows, rows), [&](std::int64_t tile, int) {
     const std::int64_t end = std::min((tile + 1) * rows, x.rows);
     for (std::int64_t i = tile * rows; i < end; ++i) {
@@ -174,7 +174,7 @@ NonFinite find_non_finite(const Exec& exec, MatView<const T> x) {
   for (std::int64_t tile = 0; tile < std::ssize(partial.span()); ++tile) {
     found.count += partial[tile];
     if (partial[tile] == 0 || found.row >= 0) continue;
-    std::int64_t at = tile * k_tile;
+    std::int64_t at = tile * k_reduce_tile;
     while (std::isfinite(x(at / x.cols, at % x.cols))) ++at;
     found.row = at / x.cols;
     found.col = at % x.cols;

@@ -15,7 +15,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_tile = 256;  // draws of a task
+constexpr std::int64_t k_draw_tile = 256;  // draws of a task
 
 void check_table(const char* who, std::size_t threshold, std::size_t alias) {
   FLATLAND_CHECK(threshold == alias && threshold > 0, who, ": a table of ", threshold, " thresholds and ",
@@ -24,8 +24,8 @@ void check_table(const char* who, std::size_t threshold, std::size_t alias) {
 
 template <class Draw>
 void for_draws(const Exec& exec, std::int64_t n, const Draw& draw) {
-  parallel_for(exec, ceil_div(n, k_tile), [&](std::int64_t tile, int) {
-    for (std::int64_t i = tile * k_tile; i < std::min(n, (tile + 1) * k_tile); ++i) draw(i);
+  parallel_for(exec, ceil_div(n, k_draw_tile), [&](std::int64_t tile, int) {
+    for (std::int64_t i = tile * k_draw_tile; i < std::min(n, (tile + 1) * k_draw_tile); ++i) draw(i);
   });
 }
 

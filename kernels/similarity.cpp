@@ -10,15 +10,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_tile = 4096;
-
-// Calls work(first, n, tile) for each tile of n values.
-template <class Work>
-void for_tiles(const Exec& exec, std::int64_t n, const Work& work) {
-  parallel_for(exec, ceil_div(n, k_tile), [&](std::int64_t tile, int) {
-    work(tile * k_tile, std::min(k_tile, n - tile * k_tile), tile);
-  });
-}
+constexpr std::int64_t k_similarity_tile = 4096;
 
 template <class T>
 void check_positive(const Exec& exec, const char* who, const char* what, const Parameter<T>& x) {
@@ -42,7 +34,7 @@ void student_t(const Exec& exec, ParameterOf<T> alpha, InSpan<T> dist, std::span
   check_forward("student_t", dist.size(), q.size());
   FLATLAND_ON_CUDA(exec) return cuda::student_t<T>(exec, alpha, dist, q);
   with_isa([&](auto isa) {
-    for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t) {
+    for_tiles(exec, std::ssize(dist), k_similarity_tile, [&](std::int64_t first, std::int64_t n) {
       student_t_range<isa, T>(alpha.get(), dist.data() + first, q.data() + first, n);
     });
   });
@@ -55,10 +47,11 @@ void student_t_backward(const Exec& exec, ParameterOf<T> alpha, InSpan<T> dist, 
   check_backward("student_t_backward", dist.size(), q.size(), g.size(), d_dist.size());
   FLATLAND_ON_CUDA(exec)
   return cuda::student_t_backward<T>(exec, alpha, dist, q, g, d_dist, d_alpha);
-  const std::int64_t tiles = ceil_div(std::ssize(dist), k_tile);
+  const std::int64_t tiles = ceil_div(std::ssize(dist), k_similarity_tile);
   const ScratchArray<double> part(exec, tiles);
   with_isa([&](auto isa) {
-    for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t tile) {
+    for_tiles(exec, std::ssize(dist), k_similarity_tile, [&](std::int64_t first, std::int64_t n) {
+      const std::int64_t tile = first / k_similarity_tile;
       T* out = d_dist.empty() ? nullptr : d_dist.data() + first;
       part[tile] = student_t_backward_range<isa, T>(alpha.get(), d_alpha != nullptr, dist.data() + first,
                                                     q.data() + first, g.data() + first, out, n);
@@ -77,7 +70,7 @@ void modified_cauchy(const Exec& exec, ParameterOf<T> a, ParameterOf<T> b, InSpa
   check_forward("modified_cauchy", dist.size(), q.size());
   FLATLAND_ON_CUDA(exec) return cuda::modified_cauchy<T>(exec, a, b, dist, q);
   with_isa([&](auto isa) {
-    for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t) {
+    for_tiles(exec, std::ssize(dist), k_similarity_tile, [&](std::int64_t first, std::int64_t n) {
       modified_cauchy_range<isa, T>(a.get(), b.get(), dist.data() + first, q.data() + first, n);
     });
   });
@@ -91,10 +84,11 @@ void modified_cauchy_backward(const Exec& exec, ParameterOf<T> a, ParameterOf<T>
   check_backward("modified_cauchy_backward", dist.size(), q.size(), g.size(), d_dist.size());
   FLATLAND_ON_CUDA(exec)
   return cuda::modified_cauchy_backward<T>(exec, a, b, dist, q, g, d_dist, da, db);
-  const std::int64_t tiles = ceil_div(std::ssize(dist), k_tile);
+  const std::int64_t tiles = ceil_div(std::ssize(dist), k_similarity_tile);
   const ScratchArray<CauchyGradient<double>> part(exec, tiles);
   with_isa([&](auto isa) {
-    for_tiles(exec, std::ssize(dist), [&](std::int64_t first, std::int64_t n, std::int64_t tile) {
+    for_tiles(exec, std::ssize(dist), k_similarity_tile, [&](std::int64_t first, std::int64_t n) {
+      const std::int64_t tile = first / k_similarity_tile;
       T* out = d_dist.empty() ? nullptr : d_dist.data() + first;
       part[tile] = modified_cauchy_backward_range<isa, T>(a.get(), b.get(), dist.data() + first,
                                                           q.data() + first, g.data() + first, out, n);

@@ -30,14 +30,14 @@ std::int64_t longest_row(const Exec& exec, std::int64_t cols, std::span<const st
 
 namespace {
 
-constexpr std::int64_t k_row_tile = 16;
+constexpr std::int64_t k_sparse_rows = 16;
 
 // Calls work(i, first, end) for the entries of each row.
 template <class Work>
 void for_rows(const Exec& exec, std::span<const std::int64_t> row_offset, const Work& work) {
   const std::int64_t rows = std::ssize(row_offset) - 1;
-  parallel_for(exec, ceil_div(rows, k_row_tile), [&](std::int64_t tile, int) {
-    for (std::int64_t i = tile * k_row_tile; i < std::min(rows, (tile + 1) * k_row_tile); ++i)
+  parallel_for(exec, ceil_div(rows, k_sparse_rows), [&](std::int64_t tile, int) {
+    for (std::int64_t i = tile * k_sparse_rows; i < std::min(rows, (tile + 1) * k_sparse_rows); ++i)
       work(i, row_offset[static_cast<std::size_t>(i)], row_offset[static_cast<std::size_t>(i) + 1]);
   });
 }
@@ -81,8 +81,9 @@ void sparse_times_dense(const Exec& exec, const SparseRows<T>& m, In<T> x, Out<T
                  m.rows, ", ", m.cols, "), x is ", x, " and y is ", y, "; want (N, M), (M, D) and (N, D)");
   FLATLAND_ON_CUDA(exec) return cuda::sparse_times_dense<T>(exec, m, x, y);
   with_isa([&](auto isa) {
-    parallel_for(exec, ceil_div(m.rows, k_row_tile), [&](std::int64_t tile, int) {
-      sparse_times_dense_rows<isa, T>(m, x, y, tile * k_row_tile, std::min(m.rows, (tile + 1) * k_row_tile));
+    parallel_for(exec, ceil_div(m.rows, k_sparse_rows), [&](std::int64_t tile, int) {
+      sparse_times_dense_rows<isa, T>(m, x, y, tile * k_sparse_rows,
+                                      std::min(m.rows, (tile + 1) * k_sparse_rows));
     });
   });
 }

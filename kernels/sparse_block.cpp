@@ -10,7 +10,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_row_tile = 16;
+constexpr std::int64_t k_sparse_block_rows = 16;
 
 // Marks the items of a block: position[index[i]] = i while it lives, -1 before and after.
 class BlockPositions {
@@ -28,7 +28,7 @@ class BlockPositions {
       index_ = index.first(i);
       restore();
       FLATLAND_CHECK(inside, who, ": item ", item, " at ", i, " of the index, but there are ", n, " items");
-      detail::fail(
+      flatland::detail::fail(
           who, ": item ", item, " at ", i,
           " of the index comes twice, or position does not hold -1 everywhere; the items must be distinct");
     }
@@ -76,7 +76,7 @@ template <class T, class Emit>
 T for_block_rows(const Exec& exec, const SparseRows<T>& m, std::span<const std::int64_t> index,
                  const std::int32_t* position, bool normalize, const Emit& emit) {
   const std::int64_t b = std::ssize(index);
-  const std::int64_t tiles = ceil_div(b, k_row_tile);
+  const std::int64_t tiles = ceil_div(b, k_sparse_block_rows);
   const auto item = [&](std::int64_t i) { return index[static_cast<std::size_t>(i)]; };
   const ScratchArray<std::int64_t> offset(exec, b + 1);
   offset[0] = 0;
@@ -88,7 +88,8 @@ T for_block_rows(const Exec& exec, const SparseRows<T>& m, std::span<const std::
   const ScratchArray<double> row_sum(exec, b);
   with_isa([&](auto isa) {
     parallel_for(exec, tiles, [&](std::int64_t tile, int) {
-      for (std::int64_t i = tile * k_row_tile; i < std::min(b, (tile + 1) * k_row_tile); ++i) {
+      for (std::int64_t i = tile * k_sparse_block_rows; i < std::min(b, (tile + 1) * k_sparse_block_rows);
+           ++i) {
         const std::int64_t first = m.begin[item(i)];
         if (i + 1 < b) fetch_ahead(m, m.begin[item(i + 1)], m.end[item(i + 1)]);
         const ScanResult result =
@@ -103,7 +104,8 @@ T for_block_rows(const Exec& exec, const SparseRows<T>& m, std::span<const std::
   for (std::int64_t i = 0; i < b; ++i) total += row_sum[i];
   const T divisor = normalize && total != 0 ? static_cast<T>(total) : T{1};
   parallel_for(exec, tiles, [&](std::int64_t tile, int thread) {
-    for (std::int64_t i = tile * k_row_tile; i < std::min(b, (tile + 1) * k_row_tile); ++i) {
+    for (std::int64_t i = tile * k_sparse_block_rows; i < std::min(b, (tile + 1) * k_sparse_block_rows);
+         ++i) {
       const BlockRow<T> row{col.data() + offset[i], value.data() + offset[i], size[i]};
       for (std::int64_t e = 0; e < row.size; ++e) row.value[e] /= divisor;
       emit(i, row, thread);

@@ -16,7 +16,7 @@ namespace flatland::kernels {
 
 namespace {
 
-constexpr std::int64_t k_row_tile = 64;
+constexpr std::int64_t k_symmetrize_rows = 64;
 constexpr std::int64_t k_most_chunks = 8;  // each keeps a counter a column
 
 template <class T>
@@ -176,8 +176,9 @@ void transpose(const Exec& exec, const GraphRows<T>& m, const ScratchCsr<T>& out
 // Calls work(i, thread) for each row.
 template <class Work>
 void for_rows(const Exec& exec, std::int64_t n, const Work& work) {
-  parallel_for(exec, ceil_div(n, k_row_tile), [&](std::int64_t tile, int thread) {
-    for (std::int64_t i = tile * k_row_tile; i < std::min(n, (tile + 1) * k_row_tile); ++i) work(i, thread);
+  parallel_for(exec, ceil_div(n, k_symmetrize_rows), [&](std::int64_t tile, int thread) {
+    for (std::int64_t i = tile * k_symmetrize_rows; i < std::min(n, (tile + 1) * k_symmetrize_rows); ++i)
+      work(i, thread);
   });
 }
 

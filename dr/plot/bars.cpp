@@ -8,9 +8,9 @@
 namespace flatland::plot {
 namespace {
 
-constexpr double k_gap = 8;           // between name and bar, bar and value
+constexpr double k_bar_gap = 8;       // between name and bar, bar and value
 constexpr double k_bar_share = 0.68;  // of a bar's row
-constexpr double k_max_name = 180;
+constexpr double k_max_bar_name = 180;
 constexpr double k_name_row = 16;
 
 double low(const Bars& panel) {
@@ -41,10 +41,10 @@ double preferred_height(const Bars& panel) {
 Margins margins(const Bars& panel, Canvas& canvas) {
   Margins result{.top = panel.axis.name.empty() ? 0 : k_name_row};
   for (std::size_t i = 0; i < panel.values.size(); ++i) {
-    result.left =
-        std::max(result.left, k_gap + std::min(k_max_name, canvas.text_width(panel.names[i], k_name_font)));
-    result.right =
-        std::max(result.right, k_gap + canvas.text_width(fixed(panel.values[i], panel.digits), k_tick_font));
+    result.left = std::max(
+        result.left, k_bar_gap + std::min(k_max_bar_name, canvas.text_width(panel.names[i], k_name_font)));
+    result.right = std::max(result.right,
+                            k_bar_gap + canvas.text_width(fixed(panel.values[i], panel.digits), k_tick_font));
   }
   return result;
 }
@@ -60,9 +60,10 @@ void draw(const Bars& panel, Canvas& canvas, const Box& box) {
     canvas.fill({std::min(zero, end), top, std::fabs(end - zero), k_bar_share * row}, class_color(0, 1));
     const double baseline = top + k_bar_share * row / 2 + 0.36 * k_name_font.size;
     const Font name_font{.size = k_name_font.size, .color = k_ink};
-    canvas.text(shortened(panel.names[i], k_max_name, name_font, canvas), {box.x - k_gap, baseline},
+    canvas.text(shortened(panel.names[i], k_max_bar_name, name_font, canvas), {box.x - k_bar_gap, baseline},
                 name_font, Align::right);
-    canvas.text(fixed(panel.values[i], panel.digits), {std::max(zero, end) + k_gap, baseline}, k_tick_font);
+    canvas.text(fixed(panel.values[i], panel.digits), {std::max(zero, end) + k_bar_gap, baseline},
+                k_tick_font);
   }
   const double bottom = box.y + row * static_cast<double>(panel.values.size());
   canvas.line({zero, box.y}, {zero, bottom}, k_frame, 1);

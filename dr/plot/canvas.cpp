@@ -21,7 +21,7 @@ cairo_status_t append(void* text, const unsigned char* bytes, unsigned int lengt
   return CAIRO_STATUS_SUCCESS;
 }
 
-void check(cairo_status_t status) {
+void check_cairo(cairo_status_t status) {
   FLATLAND_CHECK(status == CAIRO_STATUS_SUCCESS, "plot: Cairo: ", cairo_status_to_string(status));
 }
 
@@ -98,9 +98,9 @@ Canvas::Canvas(double width, double height, const std::string& format, const std
                                    static_cast<int>(std::ceil(height * k_png_scale)));
     cairo_surface_set_device_scale(s.surface, k_png_scale, k_png_scale);
   }
-  check(cairo_surface_status(s.surface));
+  check_cairo(cairo_surface_status(s.surface));
   s.cr = cairo_create(s.surface);
-  check(cairo_status(s.cr));
+  check_cairo(cairo_status(s.cr));
   cairo_font_options_t* options = cairo_font_options_create();
   cairo_font_options_set_hint_style(options, CAIRO_HINT_STYLE_NONE);
   cairo_font_options_set_hint_metrics(options, CAIRO_HINT_METRICS_OFF);
@@ -184,7 +184,7 @@ void Canvas::pixels(const std::vector<Color>& colors, int width, int height, con
   const int across = copies(box.width, width), down = copies(box.height, height);
   const int fine_width = across * width, fine_height = down * height;
   cairo_surface_t* image = cairo_image_surface_create(CAIRO_FORMAT_RGB24, fine_width, fine_height);
-  check(cairo_surface_status(image));
+  check_cairo(cairo_surface_status(image));
   unsigned char* rows = cairo_image_surface_get_data(image);
   const int stride = cairo_image_surface_get_stride(image);
   const auto byte = [](double value) { return static_cast<std::uint32_t>(std::lround(255 * value)); };
@@ -222,7 +222,7 @@ double Canvas::text_width(const std::string& text, const Font& font) {
   state_->choose(font, state_->family);
   cairo_text_extents_t extents;
   cairo_text_extents(state_->cr, text.c_str(), &extents);
-  check(cairo_status(state_->cr));
+  check_cairo(cairo_status(state_->cr));
   return extents.x_advance;
 }
 
@@ -246,10 +246,10 @@ void Canvas::text(const std::string& text, Point baseline, const Font& font, Ali
 
 std::string Canvas::finish() {
   State& s = *state_;
-  check(cairo_status(s.cr));
-  if (s.format == ".png") check(cairo_surface_write_to_png_stream(s.surface, append, &s.bytes));
+  check_cairo(cairo_status(s.cr));
+  if (s.format == ".png") check_cairo(cairo_surface_write_to_png_stream(s.surface, append, &s.bytes));
   cairo_surface_finish(s.surface);
-  check(cairo_surface_status(s.surface));
+  check_cairo(cairo_surface_status(s.surface));
   return s.format == ".svg" ? renumbered(s.bytes) : std::move(s.bytes);
 }
 

@@ -8,9 +8,9 @@
 namespace flatland::plot {
 namespace {
 
-constexpr double k_gap = 6;
+constexpr double k_heat_map_gap = 6;
 constexpr double k_row = 16;
-constexpr double k_max_name = 120;
+constexpr double k_max_row_name = 120;
 constexpr std::int64_t k_max_cells = 4096;  // more are drawn as a picture
 
 ColorBar color_bar(const HeatMap& panel) {
@@ -57,7 +57,8 @@ void check(const HeatMap& panel, const std::string& who) {
 Margins margins(const HeatMap& panel, Canvas& canvas) {
   Margins result{.right = color_bar_width(color_bar(panel), canvas)};
   for (const std::string& name : panel.row_names) {
-    result.left = std::max(result.left, k_gap + std::min(k_max_name, canvas.text_width(name, k_tick_font)));
+    result.left = std::max(result.left,
+                           k_heat_map_gap + std::min(k_max_row_name, canvas.text_width(name, k_tick_font)));
   }
   if (!panel.rows_name.empty()) result.top += k_row;
   if (!panel.column_names.empty()) result.bottom += k_row;
@@ -96,8 +97,8 @@ void draw(const HeatMap& panel, Canvas& canvas, const Box& box) {
   if (bar.two_signs) canvas.frame(box, k_frame, 0.75);  // white cells end somewhere
   for (std::size_t i = 0; i < panel.row_names.size(); ++i) {
     const double y = box.y + (static_cast<double>(i) + 0.5) * height;
-    canvas.text(shortened(panel.row_names[i], k_max_name, k_tick_font, canvas),
-                {box.x - k_gap, y + 0.36 * k_tick_font.size}, k_tick_font, Align::right);
+    canvas.text(shortened(panel.row_names[i], k_max_row_name, k_tick_font, canvas),
+                {box.x - k_heat_map_gap, y + 0.36 * k_tick_font.size}, k_tick_font, Align::right);
   }
   for (std::size_t j = 0; j < panel.column_names.size(); ++j) {
     const double x = box.x + (static_cast<double>(j) + 0.5) * width;

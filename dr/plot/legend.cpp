@@ -9,7 +9,7 @@ namespace {
 
 constexpr double k_row = 16.5;
 constexpr double k_mark = 16;  // room for the dot or stroke
-constexpr double k_max_name = 150;
+constexpr double k_max_entry_name = 150;
 constexpr double k_column_gap = 16;
 constexpr std::size_t k_max_columns = 3;
 constexpr double k_bar_gap = 14, k_bar = 9, k_bar_label_gap = 6;
@@ -33,7 +33,7 @@ LegendLayout layout_of(const std::vector<LegendEntry>& entries, double height, C
   for (std::size_t begin = 0; begin < layout.shown; begin += layout.rows) {
     double width = 0;
     for (std::size_t i = begin; i < std::min(begin + layout.rows, layout.shown); ++i) {
-      width = std::max(width, std::min(k_max_name, canvas.text_width(entries[i].name, k_name_font)));
+      width = std::max(width, std::min(k_max_entry_name, canvas.text_width(entries[i].name, k_name_font)));
     }
     layout.column_widths.push_back(k_mark + width);
   }
@@ -73,7 +73,7 @@ void draw_legend(const std::vector<LegendEntry>& entries, Canvas& canvas, const 
         const Dot dot{{x + 5, y}, entry.color, 7.5};
         canvas.dots({&dot, 1}, k_white, 0, box);
       }
-      canvas.text(shortened(entry.name, k_max_name, k_name_font, canvas), baseline, k_name_font);
+      canvas.text(shortened(entry.name, k_max_entry_name, k_name_font, canvas), baseline, k_name_font);
     }
     x += layout.column_widths[column] + k_column_gap;
   }
