@@ -34,7 +34,9 @@ const Case k_cases[] = {
     {"dw_1", Transpose::a, 100, 784, 500},          {"dw_2", Transpose::a, 50, 100, 500},
     {"dx_2", Transpose::none, 500, 100, 50},        {"apply", Transpose::b, 5000, 100, 784},
     {"covariance", Transpose::a, 784, 784, 5000},   {"square", Transpose::none, 1024, 1024, 1024},
-    {"one_row", Transpose::b, 1, 100, 784},
+    {"one_row", Transpose::b, 1, 100, 784},         {"ae_layer_1", Transpose::b, 64, 128, 784},
+    {"ae_layer_4", Transpose::b, 64, 784, 128},     {"ae_dw_1", Transpose::a, 128, 784, 64},
+    {"ae_dw_4", Transpose::a, 784, 128, 64},        {"ae_dx_4", Transpose::none, 64, 128, 784},
 };
 
 template <class T>

@@ -10,7 +10,7 @@ target_include_directories(kernels_on_layer PRIVATE ${include_dir})
 target_compile_definitions(kernels_on_layer PRIVATE FLATLAND_WITH_CUDA)
 target_compile_features(kernels_on_layer PRIVATE cxx_std_20)
 target_compile_options(kernels_on_layer PRIVATE ${kernel_test_options})
-set_target_properties(kernels_on_layer PROPERTIES UNITY_BUILD ${FLATLAND_UNITY_BUILD} UNITY_BUILD_BATCH_SIZE 6)
+flatland_unity(kernels_on_layer)
 target_link_libraries(kernels_on_layer PRIVATE $<$<BOOL:${FLATLAND_WITH_OPENMP}>:OpenMP::OpenMP_CXX>)
 
 foreach(folder kernels engine models dr)
