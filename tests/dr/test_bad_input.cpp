@@ -6,6 +6,7 @@
 #include <flatland/models/fully_connected_embedder.h>
 
 #include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 #include <cmath>

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 using namespace flatland;

@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <flatland/dr/dataset.h>
 
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 #include <limits>

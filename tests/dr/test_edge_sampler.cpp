@@ -6,6 +6,7 @@
 #include <flatland/models/fully_connected_embedder.h>
 
 #include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 #include <cmath>
@@ -19,10 +20,10 @@ namespace {
 constexpr std::int64_t k_items = 6;
 
 // A routine with one phase and given relations, whose loss counts its calls and breaks off at the third.
-struct Scene {
+struct Draws {
   int calls = 0, stages = 0;
   ParametricDR dr;
-  explicit Scene(TrainingPhase phase, Tensor square = Tensor::ones({k_items, k_items}))
+  explicit Draws(TrainingPhase phase, Tensor square = Tensor::ones({k_items, k_items}))
       : dr({.model = FullyConnectedEmbedder({.in_dim = 2}),
             .global_relations = {{"kin", Precomputed{RelationData(SquareRelations{square})}}},
             .losses =
@@ -43,14 +44,14 @@ Dataset data_with(const Tensor& weights) {
 
 std::string edges_error(const Tensor& square) {
   return error_of([&] {
-    Scene scene({.epochs = 1, .batch_size = 4, .sampling = Sampling::negative_edge}, square);
+    Draws scene({.epochs = 1, .batch_size = 4, .sampling = Sampling::negative_edge}, square);
     scene.dr.train(data_with(Tensor::ones({k_items})));
   });
 }
 
 std::string weights_error(const Tensor& weights) {
   return error_of([&] {
-    Scene scene({.epochs = 1, .batch_size = 4, .sampling = Sampling::weighted});
+    Draws scene({.epochs = 1, .batch_size = 4, .sampling = Sampling::weighted});
     try {
       scene.dr.train(data_with(weights));
     } catch (...) {
@@ -92,7 +93,7 @@ TEST_CASE(
 
 TEST_CASE("a step draws what it needs and no more, however many follow") {
   for (const Sampling sampling : {Sampling::negative_edge, Sampling::weighted}) {
-    Scene scene(
+    Draws scene(
         {.epochs = 1, .batch_size = 1000, .batches_per_epoch = std::int64_t{1} << 30, .sampling = sampling});
     CHECK(error_of([&] { scene.dr.train(data_with(Tensor::ones({k_items}))); }) == "enough");
   }
@@ -100,7 +101,7 @@ TEST_CASE("a step draws what it needs and no more, however many follow") {
 
 TEST_CASE("sizes beyond all bounds are named when the phase is added") {
   const std::int64_t huge = std::numeric_limits<std::int64_t>::max();
-  const auto error = [](const TrainingPhase& phase) { return error_of([&] { Scene scene(phase); }); };
+  const auto error = [](const TrainingPhase& phase) { return error_of([&] { Draws scene(phase); }); };
   for (const Sampling sampling : {Sampling::negative_edge, Sampling::weighted})
     CHECK(contains(error({.batches_per_epoch = huge, .sampling = sampling}),
                    "training phase 'main': batches_per_epoch is 9223372036854775807"));

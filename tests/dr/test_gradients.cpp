@@ -5,6 +5,7 @@
 #include <flatland/engine/ops.h>
 
 #include "tests/support/edges.h"
+#include "tests/support/errors.h"
 #include "tests/support/gradients.h"
 #include "tests/support/tensors.h"
 

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <vector>
 
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 using namespace flatland;

@@ -5,6 +5,7 @@
 #include <flatland/models/fully_connected_embedder.h>
 
 #include "tests/support/edges.h"
+#include "tests/support/errors.h"
 #include "tests/support/golden.h"
 #include "tests/support/tensors.h"
 
@@ -283,11 +284,11 @@ const RelationMap no_batch_relations;
 const RelationContext no_context;
 
 // A model that gives its input back, so that losses can be fed coordinates.
-class Mirror : public Model {
+class MirrorModel : public Model {
  public:
   Tensor encode(const Tensor& x) const override { return x; }
   Tensor decode(const Tensor& z) const override { return z * 2.0; }
-  std::string name() const override { return "Mirror"; }
+  std::string name() const override { return "MirrorModel"; }
   std::int64_t in_dim() const override { return -1; }
 };
 
@@ -297,7 +298,7 @@ TEST_CASE("correlation and its gradient are the golden ones, and a constant coor
   const Tensor attribute = golden("pearson/attr"), given = golden("pearson/coord");
   Tensor coordinate = reshape(given, {100, 1}).clone();
   coordinate.requires_grad(true);
-  Mirror model;
+  MirrorModel model;
   const Dataset data{{"main", Tensor::zeros({100, 1}, Dtype::float64)},
                      {"attribute", reshape(attribute, {100, 1})}};
   Batch batch(data, Tensor::arange(100));
@@ -329,7 +330,7 @@ TEST_CASE("triplets of sampled edges have PyTorch's loss and gradients, but for 
   Tensor x =
       concat({golden("triplet/anchor"), golden("triplet/positive"), golden("triplet/negative")}).clone();
   x.requires_grad(true);
-  Mirror model;
+  MirrorModel model;
   const Dataset data(Tensor::zeros({96, 2}, Dtype::float64));
   std::vector<std::int64_t> source, target;
   for (std::int64_t i = 0; i < 32; ++i) {
@@ -384,7 +385,7 @@ TEST_CASE("distances of edges, Cauchy's similarity and cross-entropy have the go
 }
 
 TEST_CASE("reconstruction compares what comes back with what went in") {
-  Mirror model;
+  MirrorModel model;
   const Dataset data(Tensor::full({4, 3}, 2.0));
   const Batch batch(data, Tensor::arange(4));
   CHECK(ReconstructionLoss{}(LossInput{model, batch, no_relations, no_batch_relations, no_context}).item() ==

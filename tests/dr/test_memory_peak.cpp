@@ -4,6 +4,7 @@
 #include <flatland/engine/pool.h>
 #include <flatland/models/fully_connected_embedder.h>
 
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 #ifdef __GLIBC__

@@ -8,13 +8,13 @@
 #include <random>
 
 #include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/golden.h"
-#include "tests/support/message.h"
 
 using namespace flatland;
 using flatland::test::contains;
+using flatland::test::error_of;
 using flatland::test::golden;
-using flatland::test::message;
 
 namespace {
 
@@ -194,7 +194,7 @@ TEST_CASE("metrics of tensors that lie on a device, on every device") {
     std::vector<double> values = y.to_vector<double>();
     values[5] = NAN;
     const Tensor bad = Tensor::from(values, {300, 2}).to(device);
-    CHECK(contains(message([&] { trustworthiness(dx, bad, 3); }),
+    CHECK(contains(error_of([&] { trustworthiness(dx, bad, 3); }),
                    "y has NaN or infinity, first at row 2, column 1"));
   }
 }
@@ -202,29 +202,29 @@ TEST_CASE("metrics of tensors that lie on a device, on every device") {
 TEST_CASE("errors say who, what and what to do") {
   const Tensor x = random_points(20, 3, 1), y = random_points(20, 2, 2);
   const Tensor labels = Tensor::from(std::vector<std::int64_t>(20, 1));
-  CHECK(contains(message([&] { trustworthiness(x, y, 10); }),
+  CHECK(contains(error_of([&] { trustworthiness(x, y, 10); }),
                  "trustworthiness: k = 10 neighbours need more than 20 items but there are 20"));
-  CHECK(contains(message([&] { continuity(x, y, 0); }), "continuity: k = 0"));
-  CHECK(
-      contains(message([&] { trustworthiness(x, first_rows(y, 0, 19), 3); }), "x has 20 items but y has 19"));
-  CHECK(contains(message([&] { trustworthiness(labels, y, 3); }), "x must be a (N, D) tensor"));
-  CHECK(contains(message([&] { trustworthiness(Tensor(), y, 3); }), "x must be a (N, D) tensor"));
+  CHECK(contains(error_of([&] { continuity(x, y, 0); }), "continuity: k = 0"));
+  CHECK(contains(error_of([&] { trustworthiness(x, first_rows(y, 0, 19), 3); }),
+                 "x has 20 items but y has 19"));
+  CHECK(contains(error_of([&] { trustworthiness(labels, y, 3); }), "x must be a (N, D) tensor"));
+  CHECK(contains(error_of([&] { trustworthiness(Tensor(), y, 3); }), "x must be a (N, D) tensor"));
   std::vector<double> values = y.to_vector<double>();
   values[5] = NAN;
-  CHECK(contains(message([&] {
+  CHECK(contains(error_of([&] {
                    trustworthiness(x, Tensor::from(values, {20, 2}), 3);
                  }),
                  "y has NaN or infinity, first at row 2, column 1"));
-  CHECK(contains(message([&] { knn_accuracy(y, labels, 20); }),
+  CHECK(contains(error_of([&] { knn_accuracy(y, labels, 20); }),
                  "knn_accuracy: k = 20 neighbours need more than 20"));
-  CHECK(contains(message([&] { knn_accuracy(y, first_rows(labels, 0, 3), 2); }), "20 items but 3 labels"));
+  CHECK(contains(error_of([&] { knn_accuracy(y, first_rows(labels, 0, 3), 2); }), "20 items but 3 labels"));
   const std::string kind = "the labels must be a vector of class numbers (int64 or int32)";
-  CHECK(contains(message([&] { knn_accuracy(y, y, 2); }), kind));
-  CHECK(contains(message([&] { accuracy(y, Tensor::zeros({y.size(0), 1}, Dtype::int64)); }), kind));
-  CHECK(contains(message([&] { knn_accuracy(y, labels, x, labels, 3); }), "columns and types must match"));
-  CHECK(contains(message([&] { knn_accuracy(y, labels, y, labels, 21); }), "base has 20 items"));
-  CHECK(contains(message([&] { silhouette(y, labels); }), "silhouette: 1 different labels among 20 items"));
-  CHECK(contains(message([&] { silhouette(y, Tensor::arange(20)); }), "20 different labels among 20 items"));
-  CHECK(contains(message([&] { accuracy(y, Tensor::full({20}, 2, Dtype::int64)); }),
+  CHECK(contains(error_of([&] { knn_accuracy(y, y, 2); }), kind));
+  CHECK(contains(error_of([&] { accuracy(y, Tensor::zeros({y.size(0), 1}, Dtype::int64)); }), kind));
+  CHECK(contains(error_of([&] { knn_accuracy(y, labels, x, labels, 3); }), "columns and types must match"));
+  CHECK(contains(error_of([&] { knn_accuracy(y, labels, y, labels, 21); }), "base has 20 items"));
+  CHECK(contains(error_of([&] { silhouette(y, labels); }), "silhouette: 1 different labels among 20 items"));
+  CHECK(contains(error_of([&] { silhouette(y, Tensor::arange(20)); }), "20 different labels among 20 items"));
+  CHECK(contains(error_of([&] { accuracy(y, Tensor::full({20}, 2, Dtype::int64)); }),
                  "label 2 of item 0 is none of the 2 classes"));
 }

@@ -4,6 +4,7 @@
 #include <flatland/models/coordinate_table.h>
 #include <flatland/models/fully_connected_embedder.h>
 
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 #include <algorithm>

@@ -3,6 +3,7 @@
 #include <flatland/engine/ops.h>
 #include <flatland/kernels/exec.h>
 
+#include "tests/support/errors.h"
 #include "tests/support/golden.h"
 #include "tests/support/tensors.h"
 

@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/support/message.h"
+#include "tests/support/errors.h"
 #include "tests/support/temp_file.h"
 
 using namespace flatland;
 using flatland::test::contains;
-using flatland::test::message;
+using flatland::test::error_of;
 using flatland::test::TempFile;
 
 namespace {
@@ -46,7 +46,7 @@ double width_of(const Figure& figure) {
 }
 
 std::string fault(Panel panel) {
-  return message([&] { drawn(one(std::move(panel)), ".svg"); });
+  return error_of([&] { drawn(one(std::move(panel)), ".svg"); });
 }
 
 std::vector<Figure> one_of_each() {
@@ -86,7 +86,7 @@ std::vector<Figure> one_of_each() {
 }  // namespace
 
 TEST_CASE("without Cairo saving says what to do" * doctest::skip(plot_available())) {
-  CHECK(contains(message([] { save({}, "x.png"); }), "x.png: this build draws no pictures; configure with"));
+  CHECK(contains(error_of([] { save({}, "x.png"); }), "x.png: this build draws no pictures; configure with"));
 }
 
 TEST_SUITE_BEGIN("drawing" * doctest::skip(!plot_available()));
@@ -237,11 +237,11 @@ TEST_CASE("class names stand in the map or in a legend") {
 TEST_CASE("errors name the panel and the reason") {
   const Panel good{.title = "train", .content = scatter(10)};
   CHECK(fault(good).empty());
-  CHECK(contains(message([&] { save(one(good), "x.gif"); }),
+  CHECK(contains(error_of([&] { save(one(good), "x.gif"); }),
                  "x.gif: a picture's name ends with .png, .svg or .pdf"));
-  CHECK(contains(message([&] { save(one(good), "x"); }), "a picture's name ends with"));
-  CHECK(contains(message([&] { save(one(good), "nowhere/x.png"); }), "nowhere/x.png: cannot write"));
-  CHECK(contains(message([&] { save({}, "x.png"); }), "the figure has no panels"));
+  CHECK(contains(error_of([&] { save(one(good), "x"); }), "a picture's name ends with"));
+  CHECK(contains(error_of([&] { save(one(good), "nowhere/x.png"); }), "nowhere/x.png: cannot write"));
+  CHECK(contains(error_of([&] { save({}, "x.png"); }), "the figure has no panels"));
   CHECK(contains(fault({}), "plot: panel 1: points must be (N, 2)"));
   CHECK(contains(fault({.title = "t", .content = Scatter{.points = Tensor::zeros({0, 2})}}),
                  "plot: panel 't': there are no points"));
@@ -277,7 +277,7 @@ TEST_CASE("errors name the panel and the reason") {
     const std::filesystem::path link = std::filesystem::temp_directory_path() / "flatland_full_disk.png";
     std::filesystem::remove(link);
     std::filesystem::create_symlink("/dev/full", link);
-    CHECK(contains(message([&] { save(one(good), link); }), "No space left"));
+    CHECK(contains(error_of([&] { save(one(good), link); }), "No space left"));
     std::filesystem::remove(link);
   }
 }

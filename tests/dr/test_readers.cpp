@@ -5,13 +5,13 @@
 #include <doctest/doctest.h>
 #include <cmath>
 
+#include "tests/support/errors.h"
 #include "tests/support/golden.h"
-#include "tests/support/message.h"
 #include "tests/support/temp_file.h"
 
 using namespace flatland;
 using flatland::test::contains;
-using flatland::test::message;
+using flatland::test::error_of;
 using flatland::test::TempFile;
 
 namespace {
@@ -38,7 +38,7 @@ Tensor npy_tensor(const std::string& bytes) {
 }
 
 std::string npy_error(const std::string& bytes) {
-  return message([&] { npy_tensor(bytes); });
+  return error_of([&] { npy_tensor(bytes); });
 }
 
 std::string idx(char code, const std::vector<std::uint32_t>& sizes, const std::string& values) {
@@ -54,7 +54,7 @@ Tensor idx_tensor(const std::string& bytes) {
 }
 
 std::string idx_error(const std::string& bytes) {
-  return message([&] { idx_tensor(bytes); });
+  return error_of([&] { idx_tensor(bytes); });
 }
 
 using Bytes = std::string;
@@ -75,7 +75,7 @@ int refused_of_500(const std::string& valid, Read read) {
     for (int i = 0; i < round % 4 && !bytes.empty(); ++i) {
       bytes[draw(std::min<std::size_t>(bytes.size(), 80))] = static_cast<char>(draw(256));
     }
-    refused += !message([&] { read(TempFile(".bin", bytes).path()); }).empty();
+    refused += !error_of([&] { read(TempFile(".bin", bytes).path()); }).empty();
   }
   return refused;
 }
@@ -83,7 +83,7 @@ int refused_of_500(const std::string& valid, Read read) {
 }  // namespace
 
 TEST_CASE("NPY: an error begins with the file's name, in writing too") {
-  CHECK(message([] { write_npy("none.npy", Tensor()); }) == "none.npy: the tensor to write is undefined");
+  CHECK(error_of([] { write_npy("none.npy", Tensor()); }) == "none.npy: the tensor to write is undefined");
 }
 
 TEST_CASE("NPY: what write_npy writes, read_npy reads, for every type and rank") {
@@ -111,7 +111,7 @@ TEST_CASE("NPY: files of numpy.save") {
   const Tensor labels = test::golden("quality/labels");
   CHECK(labels.shape() == Shape{200});
   CHECK(labels.dtype() == Dtype::int32);
-  CHECK(contains(message([] { test::golden("quality/none"); }), "none.npy: cannot open"));
+  CHECK(contains(error_of([] { test::golden("quality/none"); }), "none.npy: cannot open"));
 }
 
 TEST_CASE("NPY: narrow integers are widened, big-endian values swapped, header variants understood") {
@@ -160,9 +160,9 @@ TEST_CASE("NPY: errors name the file and the reason") {
   Bytes version9 = valid;
   version9[6] = '\x09';
   CHECK(contains(npy_error(version9), "NPY format 9"));
-  CHECK(contains(message([] { write_npy("nowhere/x.npy", Tensor::zeros({1})); }),
+  CHECK(contains(error_of([] { write_npy("nowhere/x.npy", Tensor::zeros({1})); }),
                  "nowhere/x.npy: cannot write"));
-  CHECK(contains(message([] { write_npy("x.npy", Tensor()); }), "undefined"));
+  CHECK(contains(error_of([] { write_npy("x.npy", Tensor()); }), "undefined"));
 }
 
 TEST_CASE("IDX: types and sizes") {
@@ -186,8 +186,8 @@ TEST_CASE("IDX: images and labels") {
   CHECK(x.to_vector<float>() == std::vector<float>{0, 1, 0.2F, 0.4F});
   const TempFile labels(".idx", idx(0x08, {3}, "\x05\x01\x09"));
   CHECK(read_idx_labels(labels.path()).to_vector<std::int64_t>() == std::vector<std::int64_t>{5, 1, 9});
-  CHECK(contains(message([&] { read_idx_images(labels.path()); }), "shape (3); images are bytes of shape"));
-  CHECK(contains(message([&] { read_idx_labels(images.path()); }), "shape (2, 1, 2); labels are bytes"));
+  CHECK(contains(error_of([&] { read_idx_images(labels.path()); }), "shape (3); images are bytes of shape"));
+  CHECK(contains(error_of([&] { read_idx_labels(images.path()); }), "shape (2, 1, 2); labels are bytes"));
 }
 
 TEST_CASE("IDX: errors tell expected and found bytes") {
@@ -208,7 +208,7 @@ TEST_CASE("IDX: errors tell expected and found bytes") {
 TEST_CASE("gzip: unpacked, or refused with what to do") {
   const TempFile file(".csv.gz", k_gzip_table);
   if (!gzip_available()) {
-    CHECK(contains(message([&] { read_csv(file.path()); }), "configure with -DFLATLAND_ZLIB=ON"));
+    CHECK(contains(error_of([&] { read_csv(file.path()); }), "configure with -DFLATLAND_ZLIB=ON"));
     return;
   }
   CHECK(read_file(file.path()) == "a,b\n1,2\n");
@@ -216,16 +216,17 @@ TEST_CASE("gzip: unpacked, or refused with what to do") {
   CHECK(read_file(TempFile(".gz", k_gzip_table + k_gzip_table).path()) == "a,b\n1,2\na,b\n1,2\n");
   for (std::size_t n = 2; n < k_gzip_table.size(); ++n) {
     const TempFile cut(".gz", k_gzip_table.substr(0, n));
-    CHECK(contains(message([&] { read_file(cut.path()); }), ": the gzip data ends too early"));
+    CHECK(contains(error_of([&] { read_file(cut.path()); }), ": the gzip data ends too early"));
   }
   Bytes damaged = k_gzip_table;
   damaged[20] ^= 0x10;  // the checksum
-  CHECK(contains(message([&] { read_file(TempFile(".gz", damaged).path()); }), "the gzip data is damaged"));
+  CHECK(contains(error_of([&] { read_file(TempFile(".gz", damaged).path()); }), "the gzip data is damaged"));
 }
 
 TEST_CASE("a full disk is an Error") {
   if (!std::filesystem::exists("/dev/full")) return;
-  CHECK(contains(message([] { write_file("/dev/full", "text"); }), "/dev/full: cannot write: No space left"));
+  CHECK(
+      contains(error_of([] { write_file("/dev/full", "text"); }), "/dev/full: cannot write: No space left"));
 }
 
 TEST_CASE("damaged files never crash") {

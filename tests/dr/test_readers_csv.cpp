@@ -4,12 +4,12 @@
 #include <doctest/doctest.h>
 #include <cmath>
 
-#include "tests/support/message.h"
+#include "tests/support/errors.h"
 #include "tests/support/temp_file.h"
 
 using namespace flatland;
 using flatland::test::contains;
-using flatland::test::message;
+using flatland::test::error_of;
 using flatland::test::TempFile;
 
 namespace {
@@ -19,13 +19,13 @@ Table table_of(std::string_view text, const CsvOptions& options = {}) {
 }
 
 std::string read_error(std::string_view text, const CsvOptions& options = {}) {
-  return message([&] { table_of(text, options); });
+  return error_of([&] { table_of(text, options); });
 }
 
 std::string number_error(std::string_view cell) {
   std::string text = "x,y\n1,2\n3,";
   text += cell;
-  return message([&] { table_of(text).numbers(); });
+  return error_of([&] { table_of(text).numbers(); });
 }
 
 const std::vector<std::string> k_species = {"species"};
@@ -111,7 +111,7 @@ TEST_CASE("errors name file, row, line and column") {
   CHECK(contains(number_error("inf"), "'inf' is not finite"));
   CHECK(contains(number_error("1e39"), "'1e39' is too large for float32"));
   CHECK(contains(number_error("1e999"), "'1e999' is too large for float32"));
-  CHECK(contains(message([] { table_of("x\n1e999\n").numbers(Dtype::float64); }), "too large for float64"));
+  CHECK(contains(error_of([] { table_of("x\n1e999\n").numbers(Dtype::float64); }), "too large for float64"));
   CHECK(table_of("x\n1e39\n").numbers(Dtype::float64).at(0) == 1e39);
   CHECK(number_error("7").empty());
 }
@@ -119,7 +119,7 @@ TEST_CASE("errors name file, row, line and column") {
 TEST_CASE("the first bad row is named, far down and behind quoted line ends") {
   std::string text = "x,name\n";
   for (int i = 0; i < 1000; ++i) text += i < 700 ? "1,\"two\nlines\"\n" : "bad,z\n";
-  const std::string error = message([&] { table_of(text).numbers(std::vector<std::string>{"x"}); });
+  const std::string error = error_of([&] { table_of(text).numbers(std::vector<std::string>{"x"}); });
   CHECK(contains(error, "row 701 (line 1402), column 'x' (1): 'bad'"));
 }
 
@@ -132,15 +132,15 @@ TEST_CASE("errors of the whole file") {
   CHECK(contains(read_error("a,b\n1,\"2\n3,4\n"), "line 2, column 2: the quote does not end"));
   CHECK(contains(read_error("a,b\n1,\"2\"3\n"), "line 2, column 2: text follows the closing quote"));
   CHECK(contains(read_error(std::string_view("a\0b\n", 4)), "not a text file"));
-  CHECK(contains(message([] { read_csv("nowhere/none.csv"); }), "nowhere/none.csv: cannot open"));
-  CHECK(contains(message([] { read_csv(std::filesystem::temp_directory_path()); }), "is a folder"));
+  CHECK(contains(error_of([] { read_csv("nowhere/none.csv"); }), "nowhere/none.csv: cannot open"));
+  CHECK(contains(error_of([] { read_csv(std::filesystem::temp_directory_path()); }), "is a folder"));
 
   const Table table = table_of("a,b,b\n1,2,\n");
-  CHECK(contains(message([&] { table.numbers_except(k_species); }),
+  CHECK(contains(error_of([&] { table.numbers_except(k_species); }),
                  "no column 'species'; there are 'a', 'b', 'b'"));
-  CHECK(contains(message([&] { table.labels("b"); }), "more than one column is named 'b'"));
-  CHECK(contains(message([&] { table.numbers(Dtype::int64); }), "float32 or float64, not int64"));
-  CHECK(contains(message([] { table_of("a,b\n1,\n").labels("b"); }),
+  CHECK(contains(error_of([&] { table.labels("b"); }), "more than one column is named 'b'"));
+  CHECK(contains(error_of([&] { table.numbers(Dtype::int64); }), "float32 or float64, not int64"));
+  CHECK(contains(error_of([] { table_of("a,b\n1,\n").labels("b"); }),
                  "row 1, column 'b' (2): the label is empty"));
 }
 
@@ -170,11 +170,11 @@ TEST_CASE("damaged tables never crash") {
     for (std::size_t i = 0; i < static_cast<std::size_t>(round % 5) && !text.empty(); ++i) {
       text[draw(text.size())] = ",\"\n\r 0e-.x\xff"[draw(11)];
     }
-    const std::string error = message([&] {
+    const std::string error = error_of([&] {
       const Table table = table_of(text, {.missing_as_nan = true});
       for (const std::string& name : table.names()) {
-        message([&] { table.labels(name); });
-        message([&] { table.numbers(std::vector<std::string>{name}); });
+        error_of([&] { table.labels(name); });
+        error_of([&] { table.numbers(std::vector<std::string>{name}); });
       }
     });
     ++(error.empty() ? read : refused);

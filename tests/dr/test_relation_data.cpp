@@ -3,6 +3,7 @@
 #include <flatland/engine/ops.h>
 
 #include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 using namespace flatland;

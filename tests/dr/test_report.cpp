@@ -8,12 +8,12 @@
 #include <doctest/doctest.h>
 #include <cmath>
 
-#include "tests/support/message.h"
+#include "tests/support/errors.h"
 #include "tests/support/temp_file.h"
 
 using namespace flatland;
 using flatland::test::contains;
-using flatland::test::message;
+using flatland::test::error_of;
 
 namespace {
 
@@ -136,7 +136,8 @@ TEST_CASE("a report holds what the run told") {
   const test::TempFile file(".json");
   report.write(file.path());
   CHECK(read_file(file.path()) == expected);
-  CHECK(contains(message([&] { report.write("nowhere/report.json"); }), "nowhere/report.json: cannot write"));
+  CHECK(
+      contains(error_of([&] { report.write("nowhere/report.json"); }), "nowhere/report.json: cannot write"));
 }
 
 TEST_CASE("an empty report, and threads that the machine chooses") {

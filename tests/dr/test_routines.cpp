@@ -3,6 +3,7 @@
 #include <flatland/models/fully_connected_embedder.h>
 
 #include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
 #include <iostream>

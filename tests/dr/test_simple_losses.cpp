@@ -13,15 +13,15 @@ using namespace flatland::test;
 namespace {
 
 // A model that gives its input back, so that a loss can be fed coordinates.
-class Mirror : public Model {
+class MirrorModel : public Model {
  public:
   Tensor encode(const Tensor& x) const override { return x; }
-  std::string name() const override { return "Mirror"; }
+  std::string name() const override { return "MirrorModel"; }
   std::int64_t in_dim() const override { return -1; }
 };
 
 Tensor correlation_loss(const Tensor& attribute, const Tensor& coordinate) {
-  Mirror model;
+  MirrorModel model;
   const Dataset data{{"main", coordinate.detach()}, {"attribute", attribute}};
   Batch batch(data, Tensor::arange(attribute.size(0)).to(attribute.device()));
   batch.replace("main", coordinate);

@@ -4,6 +4,7 @@
 #include <flatland/engine/ops.h>
 
 #include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/golden.h"
 #include "tests/support/tensors.h"
 

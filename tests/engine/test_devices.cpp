@@ -12,27 +12,17 @@
 #include <vector>
 
 #include "tests/support/devices.h"
+#include "tests/support/gradients.h"
 #include "tests/support/random_tensor.h"
 #include "tests/support/ulps.h"
 
 using namespace flatland;
+using test::distance;
+using test::Function;
+using test::Inputs;
 using test::random_tensor;
 
 namespace {
-
-using Inputs = std::vector<Tensor>;
-using Function = std::function<Tensor(const Inputs&)>;
-
-// The largest difference, relative to the larger of |b| and 1.
-double distance(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
-  double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    worst = test::worse(worst, std::abs(x[i] - y[i]) / std::max(1.0, std::abs(y[i])));
-  }
-  return worst;
-}
 
 // f(inputs) and the gradients of a sum of its values, brought to the CPU.
 std::vector<Tensor> run(const Function& f, const Inputs& inputs, Device device, Dtype dtype) {

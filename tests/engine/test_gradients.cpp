@@ -17,13 +17,12 @@
 
 using namespace flatland;
 using test::check_gradients;
+using test::Function;
+using test::Inputs;
 using test::random_tensor;
 using test::sparse_block;
 
 namespace {
-
-using Inputs = std::vector<Tensor>;
-using Function = std::function<Tensor(const Inputs&)>;
 
 // Symmetric, zero diagonal, sum 1; some entries zero.
 Tensor affinities(std::int64_t n) {

@@ -176,7 +176,7 @@ namespace {
 
 // A small step of everything that draws, bounds or renormalises; its parameters after some of them. Recorded
 // and replayed where there is a graph for it.
-std::vector<double> train(Device device, bool recorded) {
+std::vector<double> train_layers(Device device, bool recorded) {
   kernels::Exec exec(device);
   const ExecScope scope(exec);
   Sequential net({std::make_shared<Linear>(3, 20),
@@ -230,13 +230,13 @@ std::vector<double> train(Device device, bool recorded) {
 }  // namespace
 
 TEST_CASE("steps that draw and bound train as on the CPU, and the same when recorded, on every device") {
-  const std::vector<double> want = train(Device::cpu, false);
+  const std::vector<double> want = train_layers(Device::cpu, false);
   CHECK(want.back() == 6 * 16 * 20);  // draws
   for (const Device device : test::devices()) {
-    const std::vector<double> got = train(device, false);
+    const std::vector<double> got = train_layers(device, false);
     REQUIRE(got.size() == want.size());
     for (std::size_t i = 0; i < got.size(); ++i)
       CHECK(std::abs(got[i] - want[i]) <= 1e-4 * std::max(1.0, std::abs(want[i])));
-    if (device == Device::cuda) CHECK(train(device, true) == got);
+    if (device == Device::cuda) CHECK(train_layers(device, true) == got);
   }
 }

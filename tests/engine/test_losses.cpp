@@ -13,29 +13,18 @@
 #include "tests/support/golden.h"
 #include "tests/support/gradients.h"
 #include "tests/support/random_tensor.h"
-#include "tests/support/ulps.h"
 
 using namespace flatland;
 using test::check_gradients;
 using test::contains;
+using test::distance;
 using test::error_of;
+using test::Function;
 using test::golden;
+using test::Inputs;
 using test::random_tensor;
 
 namespace {
-
-using Inputs = std::vector<Tensor>;
-using Function = std::function<Tensor(const Inputs&)>;
-
-// The largest |a - b| / max(1, |b|).
-double distance(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
-  double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i)
-    worst = test::worse(worst, std::abs(x[i] - y[i]) / std::max(1.0, std::abs(y[i])));
-  return worst;
-}
 
 // f's value and its gradients by the inputs for which a fixture is named, on every device and in both types,
 // or in double alone with a tolerance of 0 for float.

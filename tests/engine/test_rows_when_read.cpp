@@ -2,7 +2,7 @@
 #include <flatland/engine/ops.h>
 #include <flatland/engine/storage.h>
 #include <flatland/engine/tape.h>
-#include <tests/support/message.h>
+#include <tests/support/errors.h>
 
 #include <vector>
 
@@ -70,7 +70,7 @@ TEST_CASE("rows with a history are gathered at once, and bad indices are named")
   sum(rows).backward();
   CHECK(all.grad().at(2, 0) == 2);
   const Tensor bad = gather_rows_when_read(table(), Tensor::from(std::vector<std::int64_t>{4}));
-  CHECK(test::message([&] { bad.at(0); }) == "gather_rows: index[0] is 4 but there are 4 rows; give 0 to 3");
-  CHECK(test::message([&] { bad.at(0); }) == "gather_rows: index[0] is 4 but there are 4 rows; give 0 to 3");
-  CHECK(test::message([&] { gather_rows_when_read(table(), table()); }) != "");
+  CHECK(test::error_of([&] { bad.at(0); }) == "gather_rows: index[0] is 4 but there are 4 rows; give 0 to 3");
+  CHECK(test::error_of([&] { bad.at(0); }) == "gather_rows: index[0] is 4 but there are 4 rows; give 0 to 3");
+  CHECK(test::error_of([&] { gather_rows_when_read(table(), table()); }) != "");
 }

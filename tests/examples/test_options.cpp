@@ -5,12 +5,12 @@
 #include <filesystem>
 
 #include "examples/support/options.h"
-#include "tests/support/message.h"
+#include "tests/support/errors.h"
 
 using namespace flatland;
 using namespace flatland::examples;
 using flatland::test::contains;
-using flatland::test::message;
+using flatland::test::error_of;
 
 namespace {
 
@@ -24,7 +24,7 @@ Options parsed(const std::vector<std::string>& arguments) {
 }
 
 std::string fault(const std::vector<std::string>& arguments) {
-  return message([&] { parsed(arguments); });
+  return error_of([&] { parsed(arguments); });
 }
 
 }  // namespace
@@ -108,7 +108,7 @@ TEST_CASE("a program adds flags of its own") {
   CHECK(options.own.size() == 2);
   CHECK(contains(help_text(program), "--part LETTERS"));
   CHECK(contains(help_text(program), "which parts"));
-  CHECK(contains(message([&] { parse(program, {"--prat", "a"}); }), "did you mean --part"));
-  CHECK(contains(message([&] { parse(program, {"--all=1"}); }), "--all: takes no value"));
+  CHECK(contains(error_of([&] { parse(program, {"--prat", "a"}); }), "did you mean --part"));
+  CHECK(contains(error_of([&] { parse(program, {"--all=1"}); }), "--all: takes no value"));
   CHECK(contains(fault({"--part", "a"}), "unknown option '--part'"));
 }

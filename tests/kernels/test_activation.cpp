@@ -1,9 +1,9 @@
 #include <doctest/doctest.h>
 #include <flatland/kernels/activation.h>
 #include <tests/support/devices.h>
+#include <tests/support/errors.h>
 #include <tests/support/golden.h>
 #include <tests/support/matmul_reference.h>
-#include <tests/support/message.h>
 #include <tests/support/ulps.h>
 
 #include <array>
@@ -77,7 +77,7 @@ std::vector<T> run_backward(const Activation& a, const std::vector<T>& y, const 
 }
 
 template <class T>
-std::vector<T> golden(const std::string& name) {
+std::vector<T> golden_values(const std::string& name) {
   const std::vector<double> values = test::golden("activations/" + name).to_vector<double>();
   return {values.begin(), values.end()};
 }
@@ -178,13 +178,14 @@ TEST_CASE_TEMPLATE("activations and their gradients equal PyTorch's", T, float, 
                                                       {"sigmoid", activation::sigmoid},
                                                       {"tanh", activation::tanh}};
   const double relative = sizeof(T) == 8 ? 1e-12 : 1e-5;
-  const std::vector<T> x = golden<T>("x"), upstream = golden<T>("upstream");
+  const std::vector<T> x = golden_values<T>("x"), upstream = golden_values<T>("upstream");
   REQUIRE(x.size() == 120);
   for (const auto& item : cases) {
     const std::string file = item.first;
     const Activation& a = item.second;
     const std::vector<T> y = run(a, x), dx = run_backward(a, y, upstream);
-    const std::vector<double> want_y = golden<double>(file), want_dx = golden<double>(file + "_grad");
+    const std::vector<double> want_y = golden_values<double>(file),
+                              want_dx = golden_values<double>(file + "_grad");
     for (std::size_t i = 0; i < x.size(); ++i) {
       // what 1 - y loses near saturation, and what is flushed below the normal numbers
       const double lost = 2 * std::numeric_limits<T>::epsilon() * std::abs(upstream[i]);
@@ -198,9 +199,9 @@ TEST_CASE_TEMPLATE("activations and their gradients equal PyTorch's", T, float, 
 
 TEST_CASE("activations name shapes that differ") {
   Guarded<float> x(2, 3, 0), y(3, 2, 0);
-  CHECK(test::message([&] { kernels::activate<float>(Exec(), activation::relu, x.view(), y.view()); }) ==
+  CHECK(test::error_of([&] { kernels::activate<float>(Exec(), activation::relu, x.view(), y.view()); }) ==
         "activate: x is (2, 3) but y is (3, 2); they must have the same shape");
-  CHECK(test::contains(test::message([&] {
+  CHECK(test::contains(test::error_of([&] {
                          kernels::activate_backward<float>(Exec(), activation::relu, x.view(), y.view(),
                                                            x.view());
                        }),

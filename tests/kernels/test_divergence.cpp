@@ -1,7 +1,7 @@
 #include <flatland/kernels/divergence.h>
 #include <flatland/kernels/similarity.h>
+#include <tests/support/errors.h>
 #include <tests/support/golden.h>
-#include <tests/support/message.h>
 #include <tests/support/relation_reference.h>
 
 using namespace flatland;
@@ -111,9 +111,9 @@ TEST_CASE_TEMPLATE("fuzzy_cross_entropy at every size and for any number of thre
 TEST_CASE("divergences name what is wrong") {
   const std::vector<float> v(16);
   const MatView<const float> a(v.data(), 3, 3), b(v.data(), 3, 4);
-  CHECK(contains(message([&] { kernels::kl_divergence<float>(Exec(), k_eps, b, b); }), "(3, 4)"));
-  CHECK(contains(message([&] { kernels::kl_divergence<float>(Exec(), 0, a, a); }), "eps is 0"));
-  CHECK(contains(message([&] {
+  CHECK(contains(error_of([&] { kernels::kl_divergence<float>(Exec(), k_eps, b, b); }), "(3, 4)"));
+  CHECK(contains(error_of([&] { kernels::kl_divergence<float>(Exec(), 0, a, a); }), "eps is 0"));
+  CHECK(contains(error_of([&] {
                    kernels::fuzzy_cross_entropy<float>(Exec(), k_eps, v, std::span<const float>(v).first(3));
                  }),
                  "p holds 16 values but q 3"));

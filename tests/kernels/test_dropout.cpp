@@ -2,7 +2,7 @@
 #include <flatland/kernels/dropout.h>
 #include <flatland/kernels/random.h>
 #include <tests/support/devices.h>
-#include <tests/support/message.h>
+#include <tests/support/errors.h>
 #include <tests/support/relation_reference.h>
 
 #include <cmath>
@@ -81,7 +81,7 @@ TEST_CASE("dropout gives the same bits for any number of threads, and names what
   std::vector<double> y(3), mask(4);
   DropoutState state;
   const auto says = [&](double p) {
-    return test::message([&] { kernels::dropout<double>(Exec(), p, &state, y, mask, std::span(y)); });
+    return test::error_of([&] { kernels::dropout<double>(Exec(), p, &state, y, mask, std::span(y)); });
   };
   CHECK(test::contains(says(1), "p is 1"));
   CHECK(test::contains(says(-0.1), "p is -0.1"));

@@ -1,5 +1,5 @@
 #include "tests/support/devices.h"
-#include "tests/support/message.h"
+#include "tests/support/errors.h"
 #include "tests/support/relation_reference.h"
 
 #include <doctest/doctest.h>
@@ -20,7 +20,7 @@ using test::Mirror;
 
 namespace {
 
-using Shape = std::array<std::int64_t, 4>;
+using Shape4 = std::array<std::int64_t, 4>;
 
 const std::vector<std::int64_t> k_sizes{0, 1, 2, 7, 8, 9, 15, 16, 17, 1000, 16383, 16384, 16385, 40000};
 
@@ -79,7 +79,7 @@ template <class T>
 constexpr double k_relative = 2 * static_cast<double>(std::numeric_limits<T>::epsilon());
 
 template <class T>
-Strided<const T> operand(const std::vector<T>& values, Shape strides) {
+Strided<const T> operand(const std::vector<T>& values, Shape4 strides) {
   return {values.data(), strides};
 }
 
@@ -103,8 +103,8 @@ std::vector<To> mapped(const Exec& exec, const std::vector<From>& x, std::size_t
 
 // y = op(a, b) on exec's device, y with a sentinel.
 template <class T>
-std::vector<T> run_binary(const Exec& exec, BinaryOp op, const Shape& shape, std::vector<T> a,
-                          const Shape& a_strides, std::vector<T> b, const Shape& b_strides) {
+std::vector<T> run_binary(const Exec& exec, BinaryOp op, const Shape4& shape, std::vector<T> a,
+                          const Shape4& a_strides, std::vector<T> b, const Shape4& b_strides) {
   std::vector<T> y(static_cast<std::size_t>(shape[0] * shape[1] * shape[2] * shape[3]) + 1, T(77));
   {
     const Mirror da(exec, a), db(exec, b), dy(exec, y);
@@ -188,7 +188,7 @@ TEST_CASE_TEMPLATE("binary operations on dense arrays on every device", T, float
       std::vector<double> want;
       for (std::size_t i = 0; i < a.size(); ++i)
         want.push_back(reference(op, static_cast<double>(a[i]), static_cast<double>(b[i])));
-      const Shape shape{1, 1, 1, n}, strides{0, 0, 0, 1};
+      const Shape4 shape{1, 1, 1, n}, strides{0, 0, 0, 1};
       const auto run = [&](const Exec& exec) {
         std::vector<T> y(a.size());
         kernels::binary<T>(exec, op, shape, operand(a, strides), operand(b, strides), y.data());
@@ -258,14 +258,15 @@ TEST_CASE_TEMPLATE("maximum, minimum and comparisons meet NaN on every device", 
 
 // Every way to repeat dimensions of a shape, each operand on its own.
 TEST_CASE_TEMPLATE("binary operations broadcast on every device", T, float, double) {
-  for (const Shape shape : {Shape{2, 3, 4, 5}, Shape{1, 1, 700, 33}, Shape{1, 1, 1, 1}, Shape{1, 5, 1, 2000},
-                            Shape{3, 1, 2500, 1}, Shape{1, 1, 17000, 2}, Shape{0, 3, 4, 5}}) {
+  for (const Shape4 shape :
+       {Shape4{2, 3, 4, 5}, Shape4{1, 1, 700, 33}, Shape4{1, 1, 1, 1}, Shape4{1, 5, 1, 2000},
+        Shape4{3, 1, 2500, 1}, Shape4{1, 1, 17000, 2}, Shape4{0, 3, 4, 5}}) {
     const std::int64_t n = shape[0] * shape[1] * shape[2] * shape[3];
     const std::vector<T> a = test::random_values<T>(std::max<std::int64_t>(n, 1), 4, -1, 1),
                          b = test::random_values<T>(std::max<std::int64_t>(n, 1), 5, -1, 1);
     // Which dimensions are repeated in a (bits 0-3) and in b (4-7).
     for (int repeated = 0; repeated<256; repeated += shape[2]> 1000 ? 7 : 1) {
-      Shape sa{}, sb{};
+      Shape4 sa{}, sb{};
       std::int64_t da = 1, db = 1;
       for (int d = 3; d >= 0; --d) {
         const auto k = static_cast<std::size_t>(d);
@@ -405,10 +406,10 @@ TEST_CASE_TEMPLATE("convert goes between all types on every device", T, float, d
 
 TEST_CASE("elementwise kernels name sizes that do not fit") {
   std::vector<float> x(3), y(4);
-  CHECK(test::contains(test::message([&] { kernels::unary<float>(Exec(), UnaryOp::neg, x, y); }),
+  CHECK(test::contains(test::error_of([&] { kernels::unary<float>(Exec(), UnaryOp::neg, x, y); }),
                        "unary: x has 3 values but y has 4"));
-  CHECK(test::contains(test::message([&] { kernels::axpby<float>(Exec(), 1, x, 1, y); }), "axpby: x has 3"));
-  CHECK(test::contains(test::message([&] { kernels::clamp<float>(Exec(), x, 2, 1, x); }),
+  CHECK(test::contains(test::error_of([&] { kernels::axpby<float>(Exec(), 1, x, 1, y); }), "axpby: x has 3"));
+  CHECK(test::contains(test::error_of([&] { kernels::clamp<float>(Exec(), x, 2, 1, x); }),
                        "the range is 2 to 1"));
 }
 

@@ -1,6 +1,6 @@
 #include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/matmul_reference.h"
-#include "tests/support/message.h"
 
 #include <doctest/doctest.h>
 #include <flatland/kernels/gather.h>
@@ -245,11 +245,11 @@ TEST_CASE_TEMPLATE("renormalize_rows shortens the rows that are looked up, once,
   }
   Guarded<T> x(2, 2);
   x.fill_normal(1);
-  CHECK(test::contains(test::message([&] {
+  CHECK(test::contains(test::error_of([&] {
                          kernels::renormalize_rows<T>(Exec(), 1, std::vector<std::int64_t>{0, 2}, x.view());
                        }),
                        "renormalize_rows: index[1] is 2"));
-  CHECK(test::contains(test::message([&] { kernels::renormalize_rows<T>(Exec(), 0, {}, x.view()); }),
+  CHECK(test::contains(test::error_of([&] { kernels::renormalize_rows<T>(Exec(), 0, {}, x.view()); }),
                        "max_norm is 0"));
 }
 
@@ -277,14 +277,14 @@ TEST_CASE("gather_rows and scatter_add_rows name the bad index and leave the out
     const std::vector<std::int64_t> index{0, 2, bad, 1};
     const std::string want = "index[2] is " + std::to_string(bad) + " but there are 3 rows";
     CHECK(test::contains(
-        test::message([&] { kernels::gather_rows<float>(Exec(), x.view(), index, y.view()); }), want));
+        test::error_of([&] { kernels::gather_rows<float>(Exec(), x.view(), index, y.view()); }), want));
     CHECK(test::contains(
-        test::message([&] { kernels::scatter_add_rows<float>(Exec(), y.view(), index, x.view()); }), want));
+        test::error_of([&] { kernels::scatter_add_rows<float>(Exec(), y.view(), index, x.view()); }), want));
   }
   CHECK(same_values(x, before_x));
   CHECK(same_values(y, before_y));
   const std::vector<std::int64_t> short_index{0};
   CHECK(test::contains(
-      test::message([&] { kernels::gather_rows<float>(Exec(), x.view(), short_index, y.view()); }),
+      test::error_of([&] { kernels::gather_rows<float>(Exec(), x.view(), short_index, y.view()); }),
       "y must be (1, 2)"));
 }

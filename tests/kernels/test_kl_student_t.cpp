@@ -1,7 +1,7 @@
 #include <flatland/kernels/divergence.h>
 #include <flatland/kernels/similarity.h>
+#include <tests/support/errors.h>
 #include <tests/support/golden.h>
-#include <tests/support/message.h>
 #include <tests/support/relation_reference.h>
 
 #include <numeric>
@@ -15,7 +15,7 @@ using kernels::Out;
 
 namespace {
 
-constexpr double k_eps = 1e-7;
+constexpr double k_kl_eps = 1e-7;
 
 struct Result {
   double loss = 0;
@@ -42,13 +42,14 @@ Result reference(double alpha, const std::vector<double>& y, std::int64_t n, std
   Result r{0, std::vector<double>(y.size(), 0)};
   double dq_q = 0;
   const auto dq = [&](std::int64_t i, std::int64_t j) {
-    return -p[at(i, j)] / (w[at(i, j)] / sum + k_eps) / static_cast<double>(n);
+    return -p[at(i, j)] / (w[at(i, j)] / sum + k_kl_eps) / static_cast<double>(n);
   };
   for (std::int64_t i = 0; i < n; ++i)
     for (std::int64_t j = 0; j < n; ++j) {
       if (i == j || p[at(i, j)] == 0) continue;
       const double q = w[at(i, j)] / sum;
-      r.loss += p[at(i, j)] * (std::log(p[at(i, j)] + k_eps) - std::log(q + k_eps)) / static_cast<double>(n);
+      r.loss +=
+          p[at(i, j)] * (std::log(p[at(i, j)] + k_kl_eps) - std::log(q + k_kl_eps)) / static_cast<double>(n);
       dq_q += dq(i, j) * q;
     }
   for (std::int64_t i = 0; i < n; ++i)
@@ -82,8 +83,8 @@ Result fused(const Exec& exec, double alpha, const std::vector<double>& y, std::
     const Mirror<T> myt(exec, yt), mdy(exec, dy);
     const MatView<const T> view(myt.data(), n, d, ld);
     const T loss =
-        kernels::kl_student_t<T>(exec, alpha, k_eps, view, rows.view(), Out<T>(mdy.data(), n, d, ld));
-    CHECK(kernels::kl_student_t<T>(exec, alpha, k_eps, view, rows.view(), Out<T>()) == loss);
+        kernels::kl_student_t<T>(exec, alpha, k_kl_eps, view, rows.view(), Out<T>(mdy.data(), n, d, ld));
+    CHECK(kernels::kl_student_t<T>(exec, alpha, k_kl_eps, view, rows.view(), Out<T>()) == loss);
     r.loss = static_cast<double>(loss);
   }
   bool guarded = true;
@@ -193,9 +194,9 @@ TEST_CASE("kl_student_t equals student_t, normalise and kl_divergence composed")
     const double sum = std::accumulate(w.begin(), w.end(), 0.0);
     q = normalized(w);
     const MatView<const double> pv(p.data(), n, n), qv(q.data(), n, n);
-    Result want{kernels::kl_divergence<double>(Exec(), k_eps, pv, qv), {}};
+    Result want{kernels::kl_divergence<double>(Exec(), k_kl_eps, pv, qv), {}};
     const double one = 1;
-    kernels::kl_divergence_backward<double>(Exec(), k_eps, &one, pv, qv, Out<double>(dq.data(), n, n),
+    kernels::kl_divergence_backward<double>(Exec(), k_kl_eps, &one, pv, qv, Out<double>(dq.data(), n, n),
                                             Out<double>());
     const double inner = std::inner_product(dq.begin(), dq.end(), q.begin(), 0.0);
     for (std::size_t e = 0; e < dq.size(); ++e) dw[e] = (dq[e] - inner) / sum;
@@ -300,14 +301,14 @@ TEST_CASE("kl_student_t names what is wrong") {
   const std::vector<float> values(20);
   std::vector<float> out(20);
   const auto run = [&](double alpha, double eps, std::int64_t n, std::int64_t d) {
-    return message([&] {
+    return error_of([&] {
       kernels::kl_student_t<float>(Exec(), alpha, eps, MatView<const float>(values.data(), n, d), p.view(),
                                    Out<float>(out.data(), 5, 2));
     });
   };
-  CHECK(run(1, k_eps, 5, 2).empty());
-  CHECK(contains(run(0, k_eps, 5, 2), "alpha is 0"));
+  CHECK(run(1, k_kl_eps, 5, 2).empty());
+  CHECK(contains(run(0, k_kl_eps, 5, 2), "alpha is 0"));
   CHECK(contains(run(1, 0, 5, 2), "eps is 0"));
-  CHECK(contains(run(1, k_eps, 4, 2), "y is (4, 2) but p is (5, 5)"));
-  CHECK(contains(run(1, k_eps, 5, 3), "dy is (5, 2)"));
+  CHECK(contains(run(1, k_kl_eps, 4, 2), "y is (4, 2) but p is (5, 5)"));
+  CHECK(contains(run(1, k_kl_eps, 5, 3), "dy is (5, 2)"));
 }

@@ -26,8 +26,8 @@ struct Found {
 };
 
 template <class T>
-Found<T> search(Metric metric, MatView<const T> x, std::int64_t k,
-                const KnnApproximateOptions& options = k_always, int threads = 2) {
+Found<T> approximate(Metric metric, MatView<const T> x, std::int64_t k,
+                     const KnnApproximateOptions& options = k_always, int threads = 2) {
   const Exec exec(Device::cpu, threads);
   Found<T> found;
   found.neighbors.index.resize(static_cast<std::size_t>(x.rows * k));
@@ -66,7 +66,7 @@ void check_contract(const GuardedMatrix<T>& x, std::int64_t k, const Neighbors<T
 }
 
 // n rows of which `different` differ.
-GuardedMatrix<float> with_duplicates(std::int64_t n, std::int64_t d, std::int64_t different) {
+GuardedMatrix<float> mostly_duplicates(std::int64_t n, std::int64_t d, std::int64_t different) {
   const auto rows = random_matrix<float>(different, d, 5);
   GuardedMatrix<float> x(n, d);
   for (std::int64_t i = 0; i < n; ++i)
@@ -82,7 +82,7 @@ TEST_CASE("nearly all neighbours of handwritten digits are found") {
     for (const std::int64_t k : {5, 15, 90}) {
       CAPTURE(name(metric.kind));
       CAPTURE(k);
-      const Found<float> found = search<float>(metric, x.matrix<float>(), k);
+      const Found<float> found = approximate<float>(metric, x.matrix<float>(), k);
       CHECK(found.recall >= 0.98);
       CHECK(found.work.rounds > 0);
       if (k <= 15) CHECK(found.work.distances < x.size(0) * (x.size(0) - 1) / 2);
@@ -91,7 +91,7 @@ TEST_CASE("nearly all neighbours of handwritten digits are found") {
 
 TEST_CASE("a recall is the share of true neighbours") {
   const Tensor x = digits();
-  Found<float> found = search<float>(metric::euclidean, x.matrix<float>(), 10, {});
+  Found<float> found = approximate<float>(metric::euclidean, x.matrix<float>(), 10, {});
   CHECK(found.recall == 1);
   for (std::size_t at = 0; at < found.neighbors.dist.size(); at += 4) found.neighbors.dist[at] = 1e6f;
   const Exec exec(Device::cpu, 1);
@@ -104,11 +104,11 @@ TEST_CASE("the result is what knn says of these neighbours") {
   for (const std::int64_t d : {1, 16, 17, 40}) {
     CAPTURE(d);
     const auto x = random_matrix<float>(700, d, 11);
-    check_contract(x, 9, search(metric::euclidean, x.in(), 9).neighbors);
+    check_contract(x, 9, approximate(metric::euclidean, x.in(), 9).neighbors);
   }
   // A far offset is taken away before anything is rounded.
   const auto far = random_matrix<double>(1500, 3, 12, 1, 1e6);
-  const Found<double> found = search(metric::euclidean, far.in(), 20);
+  const Found<double> found = approximate(metric::euclidean, far.in(), 20);
   check_contract(far, 20, found.neighbors);
   CHECK(found.recall >= 0.98);
 }
@@ -116,56 +116,56 @@ TEST_CASE("the result is what knn says of these neighbours") {
 TEST_CASE("equal rows and constant columns") {
   for (const std::int64_t different : {1, 2, 60}) {
     CAPTURE(different);
-    const auto x = with_duplicates(900, 20, different);
-    check_contract(x, 12, search(metric::euclidean, x.in(), 12).neighbors);
+    const auto x = mostly_duplicates(900, 20, different);
+    check_contract(x, 12, approximate(metric::euclidean, x.in(), 12).neighbors);
   }
   GuardedMatrix<float> x = random_matrix<float>(900, 30, 6);
   for (std::int64_t i = 0; i < x.rows(); ++i)
     for (std::int64_t c = 2; c < x.cols(); ++c) x(i, c) = 7;
-  const Found<float> found = search(metric::euclidean, x.in(), 12);
+  const Found<float> found = approximate(metric::euclidean, x.in(), 12);
   check_contract(x, 12, found.neighbors);
   CHECK(found.recall >= 0.98);
   const GuardedMatrix<float> empty(300, 0);
-  check_contract(empty, 4, search(metric::euclidean, empty.in(), 4).neighbors);
+  check_contract(empty, 4, approximate(metric::euclidean, empty.in(), 4).neighbors);
 }
 
 TEST_CASE("the bits depend on the seed alone, not on the number of threads") {
   const auto x = random_matrix<float>(3000, 40, 16);
-  const Found<float> one = search(metric::euclidean, x.in(), 10, k_always, 1);
+  const Found<float> one = approximate(metric::euclidean, x.in(), 10, k_always, 1);
   for (const int threads : {2, 3, 8}) {
-    const Found<float> found = search(metric::euclidean, x.in(), 10, k_always, threads);
+    const Found<float> found = approximate(metric::euclidean, x.in(), 10, k_always, threads);
     CHECK(found.neighbors == one.neighbors);
     CHECK(found.work.distances == one.work.distances);
     CHECK(found.work.rounds == one.work.rounds);
   }
   KnnApproximateOptions other = k_always;
   other.seed = 4;
-  CHECK(search(metric::euclidean, x.in(), 10, other).work.distances != one.work.distances);
+  CHECK(approximate(metric::euclidean, x.in(), 10, other).work.distances != one.work.distances);
 }
 
 TEST_CASE("few rows, and many neighbours of each, are searched exactly") {
   const auto x = random_matrix<float>(500, 12, 17);
-  CHECK(search(metric::euclidean, x.in(), 9, {}).neighbors ==
+  CHECK(approximate(metric::euclidean, x.in(), 9, {}).neighbors ==
         reference_neighbors(metric::euclidean, x, x, 9, true));
-  CHECK(search(metric::euclidean, x.in(), 63).neighbors ==
+  CHECK(approximate(metric::euclidean, x.in(), 63).neighbors ==
         reference_neighbors(metric::euclidean, x, x, 63, true));
-  CHECK(search(metric::manhattan, x.in(), 9, {}).neighbors ==
+  CHECK(approximate(metric::manhattan, x.in(), 9, {}).neighbors ==
         reference_neighbors(metric::manhattan, x, x, 9, true));
 }
 
 TEST_CASE("what an approximate search cannot do is named") {
   auto x = random_matrix<float>(600, 3, 18);
-  CHECK_THROWS_WITH_AS(search(metric::manhattan, x.in(), 9),
+  CHECK_THROWS_WITH_AS(approximate(metric::manhattan, x.in(), 9),
                        "knn_approximate: metric manhattan is not among euclidean, sqeuclidean, cosine and "
                        "correlation; use knn",
                        Error);
-  CHECK_THROWS_WITH_AS(search(metric::euclidean, x.in(), 600),
+  CHECK_THROWS_WITH_AS(approximate(metric::euclidean, x.in(), 600),
                        "knn_approximate: 600 neighbours among 600 rows; a row has at most 599", Error);
   KnnApproximateOptions none = k_always;
   none.trees = 0;
-  CHECK_THROWS_AS(search(metric::euclidean, x.in(), 9, none), Error);
+  CHECK_THROWS_AS(approximate(metric::euclidean, x.in(), 9, none), Error);
   x(77, 1) = std::numeric_limits<float>::quiet_NaN();
-  CHECK_THROWS_WITH_AS(search(metric::euclidean, x.in(), 9),
+  CHECK_THROWS_WITH_AS(approximate(metric::euclidean, x.in(), 9),
                        "knn_approximate: x has values that are NaN, infinite or too large; give finite ones",
                        Error);
 }

@@ -2,8 +2,8 @@
 #include <flatland/kernels/activation.h>
 #include <flatland/kernels/matmul.h>
 #include <tests/support/devices.h>
+#include <tests/support/errors.h>
 #include <tests/support/matmul_reference.h>
-#include <tests/support/message.h>
 
 #include <array>
 #include <string>
@@ -41,20 +41,12 @@ double worst_part(Guarded<double> a, Guarded<T>& b, Guarded<T>& c) {
   return worst;
 }
 
-constexpr std::array k_activations = {activation::identity, activation::relu,     activation::leaky_relu(0.1),
-                                      activation::elu(),    activation::softplus, activation::sigmoid,
-                                      activation::tanh};
-
-struct Shape {
-  std::int64_t m, n, k;
-};
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("linear_backward gives the gradients of linear within rounding on every device", T, float,
                    double) {
   constexpr int dx = 1, dw = 2, db = 4;
-  std::vector<Shape> shapes;  // M outputs of K inputs, N rows
+  std::vector<Product> shapes;  // M outputs of K inputs, N rows
   for (const std::int64_t rows : {1, 31, 32, 33, 127, 129})
     for (const std::int64_t inputs : {1, 16, 33}) shapes.push_back({rows, 17, inputs});
   shapes.insert(shapes.end(), {{500, 2, 50}, {130, 50, 100}, {60, 100, 784}, {5, 15, 4}, {7, 33, 64}});
@@ -62,8 +54,8 @@ TEST_CASE_TEMPLATE("linear_backward gives the gradients of linear within roundin
                 {{2060, 3, 2}, {3, 370, 360}, {370, 2, 360}});  // past one launch of small tiles
   for (const Device device : test::devices()) {
     const Exec exec(device, 2);
-    for (const Shape& s : shapes)
-      for (const Activation& act : k_activations)
+    for (const Product& s : shapes)
+      for (const Activation& act : test::k_activations)
         for (const int wanted : {dx | dw | db, dw | db, dw, dx | db, dx}) {
           if (act.kind != ActivationKind::softplus && (s.n != 17 || wanted != (dx | dw | db))) continue;
           const auto size = [&](int output, std::int64_t n) { return (wanted & output) != 0 ? n : 0; };
@@ -102,7 +94,7 @@ TEST_CASE("linear_backward names the sizes that do not fit") {
   const Exec exec;
   Guarded<float> a(3, 4, 0), b(5, 6, 0), c(3, 6, 0), c2(3, 5, 0), w(6, 4, 0);
   const auto backward = [&](const Activation& act, Guarded<float>& dy, Guarded<float>& dw) {
-    return test::message([&] {
+    return test::error_of([&] {
       kernels::linear_backward<float>(exec, a.view(), w.view(), act, c2.view(), dy.view(), {}, dw.view(), {});
     });
   };

@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
 #include <flatland/kernels/loss.h>
 #include <tests/support/devices.h>
+#include <tests/support/errors.h>
 #include <tests/support/matmul_reference.h>
-#include <tests/support/message.h>
 #include <tests/support/relation_reference.h>
 #include <tests/support/ulps.h>
 
@@ -25,9 +25,9 @@ using test::Mirror;
 
 namespace {
 
-constexpr std::array k_all = {LossRule{LossKind::squared}, LossRule{LossKind::absolute},
-                              LossRule{LossKind::smooth_absolute, 0.7}, LossRule{LossKind::binary},
-                              LossRule{LossKind::binary_logit}};
+constexpr std::array k_all_rules = {LossRule{LossKind::squared}, LossRule{LossKind::absolute},
+                                    LossRule{LossKind::smooth_absolute, 0.7}, LossRule{LossKind::binary},
+                                    LossRule{LossKind::binary_logit}};
 
 double exact(const LossRule& rule, double x, double t) {
   const double d = std::abs(x - t);
@@ -88,7 +88,7 @@ const std::vector<std::int64_t> k_sizes{0,  1,  2,   3,   7,   8,    9,    15,  
                                         63, 64, 255, 256, 257, 1000, 4095, 4096, 4097, 8191, 8193, 20000};
 
 template <class T>
-constexpr double k_eps = static_cast<double>(std::numeric_limits<T>::epsilon());
+constexpr double k_epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
 
 // The value and the losses in one pass, then both again without the gradient.
 template <class T>
@@ -114,10 +114,10 @@ void check_pointwise(const Exec& exec, const LossRule& rule, std::int64_t n) {
     worst = test::worse(worst, std::abs(loss[i] - want) / std::max(1.0, std::abs(want)));
     worst_dx = test::worse(worst_dx, std::abs(dx[i] * divisor - want_dx) / std::max(1.0, std::abs(want_dx)));
   }
-  CHECK(worst <= 16 * k_eps<T>);
-  CHECK(worst_dx <= 8 * k_eps<T>);
+  CHECK(worst <= 16 * k_epsilon<T>);
+  CHECK(worst_dx <= 8 * k_epsilon<T>);
   CHECK(std::abs(static_cast<double>(value[0]) - static_cast<double>(sum) / divisor) <=
-        16 * k_eps<T> * (1e-300 + size / divisor));
+        16 * k_epsilon<T> * (1e-300 + size / divisor));
   CHECK(value[0] == value[1]);
   CHECK((loss.intact() && dx.intact()));
 }
@@ -127,7 +127,7 @@ void check_pointwise(const Exec& exec, const LossRule& rule, std::int64_t n) {
 TEST_CASE_TEMPLATE("pointwise losses equal their formulas at every size on every device", T, float, double) {
   for (const Device device : test::devices()) {
     const Exec exec(device);
-    for (const LossRule& rule : k_all)
+    for (const LossRule& rule : k_all_rules)
       for (const std::int64_t n : k_sizes) {
         INFO(std::string(name(device)), " loss ", static_cast<int>(rule.kind), " of ", n);
         check_pointwise<T>(exec, rule, n);
@@ -158,7 +158,7 @@ TEST_CASE("pointwise losses at their edges on every device") {
     CHECK(run({LossKind::binary_logit}, 1000, 1) == Pair{0, 0});
     CHECK(run({LossKind::binary_logit}, -1000, 1) == Pair{1000, -1});
     CHECK(run({LossKind::binary_logit}, 1000, 0) == Pair{1000, 1});
-    for (const LossRule& rule : k_all) {
+    for (const LossRule& rule : k_all_rules) {
       CHECK(std::isnan(run(rule, nan, 0.5)[0]));
       CHECK(std::isnan(run(rule, nan, 0.5)[1]));
       CHECK(std::isnan(run(rule, 0.5, nan)[0]));
@@ -194,9 +194,9 @@ TEST_CASE_TEMPLATE("the Gaussian loss equals its formula at every size on every 
         worst = test::worse(worst, std::abs(2 * dv[i] - by_v) / std::max(0.5 / v, std::abs(by_v)));
       }
       INFO(std::string(name(device)), ' ', n);
-      CHECK(worst <= 16 * k_eps<T>);
+      CHECK(worst <= 16 * k_epsilon<T>);
       CHECK(std::abs(static_cast<double>(value[0]) - static_cast<double>(sum) / 2) <=
-            16 * k_eps<T> * (1 + size));
+            16 * k_epsilon<T> * (1 + size));
       CHECK(value[0] == value[1]);
       CHECK((loss.intact() && dm.intact() && dv.intact()));
     }
@@ -258,8 +258,8 @@ void check_triplets(const Exec& exec, std::int64_t rows, std::int64_t cols) {
       worst = test::worse(worst, std::abs(4 * static_cast<double>(dn(i, j)) - want.dn[at]));
     }
   }
-  CHECK(worst <= 32 * k_eps<T>);
-  CHECK(std::abs(static_cast<double>(value[0]) - sum / 4) <= 64 * k_eps<T> * (1 + sum));
+  CHECK(worst <= 32 * k_epsilon<T>);
+  CHECK(std::abs(static_cast<double>(value[0]) - sum / 4) <= 64 * k_epsilon<T> * (1 + sum));
   CHECK(value[0] == value[1]);
   CHECK((da.guards_intact() && dp.guards_intact() && dn.guards_intact()));
 }
@@ -316,7 +316,7 @@ TEST_CASE("losses name what does not fit") {
   const LossOut<float> out{1, &value};
   const auto pointwise = [&](LossRule rule, std::vector<float>& t, std::vector<float>& dx,
                              const LossOut<float>& where) {
-    return test::message(
+    return test::error_of(
         [&] { kernels::pointwise_loss<float>(Exec(), rule, three, t, where, std::span(dx)); });
   };
   CHECK(test::contains(pointwise({}, four, three, out), "3 predictions but an input of 4"));
@@ -324,13 +324,13 @@ TEST_CASE("losses name what does not fit") {
   CHECK(test::contains(pointwise({}, three, three, {0, &value}), "the divisor is 0"));
   CHECK(test::contains(pointwise({LossKind::smooth_absolute, 0}, three, three, out), "beta is 0"));
   CHECK(test::contains(
-      test::message([&] { kernels::gaussian_loss<float>(Exec(), {}, three, four, three, out, {}, {}); }),
+      test::error_of([&] { kernels::gaussian_loss<float>(Exec(), {}, three, four, three, out, {}, {}); }),
       "gaussian_loss: there are 3 predictions but an input of 4"));
-  CHECK(test::contains(test::message([&] {
+  CHECK(test::contains(test::error_of([&] {
                          kernels::gaussian_loss<float>(Exec(), {.eps = 0}, three, three, three, out, {}, {});
                        }),
                        "eps is 0"));
   const kernels::In<float> a(four.data(), 2, 2), b(four.data(), 1, 4);
-  CHECK(test::contains(test::message([&] { kernels::triplet_loss<float>(Exec(), {}, a, a, b, out, {}); }),
+  CHECK(test::contains(test::error_of([&] { kernels::triplet_loss<float>(Exec(), {}, a, a, b, out, {}); }),
                        "the anchors are (2, 2) but their partners (1, 4)"));
 }

@@ -67,7 +67,7 @@ double worst_error(Guarded<T>& a, Guarded<T>& b, Guarded<T>& c, Guarded<T>* star
   return worst;
 }
 
-constexpr std::array k_all = {Transpose::none, Transpose::a, Transpose::b};
+constexpr std::array k_transposes = {Transpose::none, Transpose::a, Transpose::b};
 
 template <class T>
 std::int64_t differences(Guarded<T>& a, Guarded<T>& b) {
@@ -77,33 +77,25 @@ std::int64_t differences(Guarded<T>& a, Guarded<T>& b) {
   return count;
 }
 
-struct Shape {
-  std::int64_t m, n, k;
-};
-
-constexpr std::array k_activations = {activation::identity, activation::relu,     activation::leaky_relu(0.1),
-                                      activation::elu(),    activation::softplus, activation::sigmoid,
-                                      activation::tanh};
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("matmul is one chain of multiply-adds, below, at and past the edges of tiles", T, float,
                    double) {
   const Exec exec(Device::cpu, 2);
-  std::vector<Shape> shapes;
+  std::vector<Product> shapes;
   for (const std::int64_t m : {1, 2, 3, 5, 6, 7, 13, 49})
     for (const std::int64_t n : {1, 3, 4, 8, 15, 16, 17, 33, 48, 64, 65, 100}) shapes.push_back({m, n, 37});
   for (const std::int64_t k : {1, 2, 16, 17, 127, 129, 513, 1100}) shapes.push_back({14, 35, k});
   shapes.push_back({100, 260, 130});
   shapes.push_back({200, 130, 70});
-  for (const Shape& s : shapes) {
+  for (const Product& s : shapes) {
     Guarded<T> a(s.m, s.k), b(s.k, s.n);
     a.fill_normal(1);
     b.fill_normal(2);
     Guarded<T> expected(s.m, s.n);
     for (std::int64_t i = 0; i < s.m; ++i)
       for (std::int64_t j = 0; j < s.n; ++j) expected(i, j) = test::chain(a, b, i, j);
-    for (const Transpose transpose : k_all) {
+    for (const Transpose transpose : k_transposes) {
       Guarded<T> c = product(exec, transpose, a, b);
       INFO("transpose ", static_cast<int>(transpose), " M ", s.m, " N ", s.n, " K ", s.k);
       CHECK(differences(c, expected) == 0);
@@ -113,7 +105,7 @@ TEST_CASE_TEMPLATE("matmul is one chain of multiply-adds, below, at and past the
 
 TEST_CASE_TEMPLATE("matmul stays within its rounding error at the edges of tiles on every device", T, float,
                    double) {
-  std::vector<Shape> shapes;
+  std::vector<Product> shapes;
   for (const std::int64_t m : {1, 3, 15, 16, 17, 33})
     for (const std::int64_t n : {1, 2, 31, 32, 33, 65}) shapes.push_back({m, n, 37});
   for (const std::int64_t k : {0, 1, 3, 4, 5, 31, 32, 33, 64, 127, 128, 129, 256, 300, 784})
@@ -123,13 +115,13 @@ TEST_CASE_TEMPLATE("matmul stays within its rounding error at the edges of tiles
   shapes.insert(shapes.end(), {{370, 360, 5}, {3, 5, 2049}, {1, 131080, 2}});
   for (const Device device : test::devices()) {
     const Exec exec(device, 2);
-    for (const Shape& s : shapes)
+    for (const Product& s : shapes)
       for (const std::int64_t gap : {3, 4}) {  // with 4, rows of 4 values begin where vectors may
         Guarded<T> a(s.m, s.k, s.k % 4 == 0 ? gap : 3), b(s.k, s.n, s.n % 4 == 0 ? gap : 3);
         if (gap == 4 && a.ld % 4 != 0 && b.ld % 4 != 0) continue;
         a.fill_normal(1);
         b.fill_normal(2);
-        for (const Transpose transpose : k_all) {
+        for (const Transpose transpose : k_transposes) {
           INFO(name(device), " transpose ", static_cast<int>(transpose), " M ", s.m, " N ", s.n, " K ", s.k);
           Guarded<T> c = product(exec, transpose, a, b);
           CHECK(worst_error(a, b, c) <= 1);
@@ -145,7 +137,7 @@ TEST_CASE_TEMPLATE("matmul of sizes that pack in several blocks stays within its
   Guarded<T> a(m, k), b(k, n);
   a.fill_normal(3);
   b.fill_normal(4);
-  for (const Transpose transpose : k_all) {
+  for (const Transpose transpose : k_transposes) {
     Guarded<T> c = product(exec, transpose, a, b);
     CHECK(worst_error(a, b, c) <= 1);
   }
@@ -155,7 +147,7 @@ TEST_CASE_TEMPLATE("matmul gives the same bits for any number of threads", T, fl
   Guarded<T> a(300, 200), b(200, 150);
   a.fill_normal(5);
   b.fill_normal(6);
-  for (const Transpose transpose : k_all) {
+  for (const Transpose transpose : k_transposes) {
     Guarded<T> one = product(Exec(Device::cpu, 1), transpose, a, b);
     for (const int threads : {2, 3, 8}) {
       Guarded<T> c = product(Exec(Device::cpu, threads), transpose, a, b);
@@ -197,9 +189,9 @@ TEST_CASE_TEMPLATE("matmul accumulates onto what is there", T, float, double) {
 
 TEST_CASE_TEMPLATE("matmul accumulates within its rounding error on every device", T, float, double) {
   for (const Device device : test::devices())
-    for (const Shape& s :
-         {Shape{19, 70, 0}, {19, 70, 1}, {19, 70, 50}, {5, 33, 700}, {400, 330, 9}, {3, 2, 2100}})
-      for (const Transpose transpose : k_all) {
+    for (const Product& s :
+         {Product{19, 70, 0}, {19, 70, 1}, {19, 70, 50}, {5, 33, 700}, {400, 330, 9}, {3, 2, 2100}})
+      for (const Transpose transpose : k_transposes) {
         Guarded<T> a(s.m, s.k), b(s.k, s.n), c(s.m, s.n);
         a.fill_normal(10);
         b.fill_normal(11);
@@ -233,9 +225,9 @@ TEST_CASE_TEMPLATE("linear is product, bias and activation within rounding on ev
                    double) {
   for (const Device device : test::devices()) {
     const Exec exec(device, 2);
-    for (const Shape& s :
-         {Shape{1, 1, 1}, {31, 2, 50}, {33, 100, 20}, {17, 31, 784}, {1100, 121, 3}, {550, 248, 2}})
-      for (const Activation& act : k_activations)
+    for (const Product& s :
+         {Product{1, 1, 1}, {31, 2, 50}, {33, 100, 20}, {17, 31, 784}, {1100, 121, 3}, {550, 248, 2}})
+      for (const Activation& act : test::k_activations)
         for (const bool with_bias : {false, true}) {
           const bool large = s.m * s.n > 100000;
           if (large && act.kind != ActivationKind::softplus && act.kind != ActivationKind::identity) continue;
@@ -277,7 +269,7 @@ TEST_CASE_TEMPLATE("linear is the product, plus bias, through the activation", T
       w.fill_normal(14);
       bias.fill_normal(15);
       Guarded<T> wt = w.transposed(), plain = product(exec, Transpose::none, x, wt);
-      for (const Activation& act : k_activations)
+      for (const Activation& act : test::k_activations)
         for (const bool with_bias : {false, true}) {
           Guarded<T> y(31, m), expected(31, m);
           kernels::linear<T>(
@@ -315,7 +307,7 @@ TEST_CASE_TEMPLATE("the tile product that other kernels use equals matmul, and x
 TEST_CASE_TEMPLATE("matmul reads and writes nothing outside matrices that fill their memory", T, float,
                    double) {
   const Exec exec;  // the address sanitizer watches
-  for (const Transpose transpose : k_all)
+  for (const Transpose transpose : k_transposes)
     for (const std::int64_t n : {1, 15, 16, 17, 63, 65}) {
       const std::int64_t m = 7, k = 19;
       const auto a = std::make_unique<T[]>(static_cast<std::size_t>(m * k));
@@ -341,7 +333,7 @@ TEST_CASE("NaN and infinity in one row or column stay there on every device") {
   a(7, 3) = std::numeric_limits<float>::quiet_NaN();
   b(5, 39) = std::numeric_limits<float>::infinity();
   for (const Device device : test::devices())
-    for (const Transpose transpose : k_all) {
+    for (const Transpose transpose : k_transposes) {
       Guarded<float> c = product(Exec(device), transpose, a, b);
       for (std::int64_t i = 0; i < 20; ++i)
         for (std::int64_t j = 0; j < 40; ++j) CHECK(std::isfinite(c(i, j)) == (i != 7 && j != 39));

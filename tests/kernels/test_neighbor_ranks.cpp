@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "tests/support/devices.h"
-#include "tests/support/message.h"
+#include "tests/support/errors.h"
 
 using namespace flatland;
 using namespace flatland::kernels;
@@ -162,11 +162,11 @@ TEST_CASE("nothing to rank, and shapes that do not match") {
   CHECK(ranks(Case<float>{0, 3, 2, {}, {}}).empty());
   const Case<float> c = make_case<float>(4, 2, 2, 0);
   std::vector<std::int32_t> rank(8);
-  CHECK(test::contains(test::message([&] {
+  CHECK(test::contains(test::error_of([&] {
                          neighbor_ranks<float>(Exec(), c.view(), {c.index.data(), 3, 2}, {rank.data(), 3, 2});
                        }),
                        "neighbor_ranks: x is (4, 2) but index is (3, 2)"));
-  CHECK(test::contains(test::message([&] {
+  CHECK(test::contains(test::error_of([&] {
                          neighbor_ranks<float>(Exec(), c.view(), {c.index.data(), 4, 2}, {rank.data(), 4, 1});
                        }),
                        "but rank is (4, 1)"));

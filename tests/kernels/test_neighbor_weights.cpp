@@ -1,7 +1,7 @@
 #include <flatland/kernels/neighbor_weights.h>
 #include <tests/support/devices.h>
+#include <tests/support/errors.h>
 #include <tests/support/golden.h>
-#include <tests/support/message.h>
 #include <tests/support/relation_reference.h>
 
 #include <array>
@@ -277,7 +277,7 @@ TEST_CASE("the search does not depend on threads") {
 TEST_CASE("the search names what is wrong on every device") {
   for (const Device device : devices()) {
     const auto run = [&](Kind kind, std::vector<float> dist, double target) {
-      return message([&] { search(Exec(device), kind, dist, 3, target); });
+      return error_of([&] { search(Exec(device), kind, dist, 3, target); });
     };
     CHECK(contains(run(Kind::perplexity, {1, 2, 3}, 4), "perplexity 4 with 3 neighbours"));
     CHECK(contains(run(Kind::perplexity, {1, 2, 3}, 0.5), "perplexity 0.5"));
@@ -292,7 +292,7 @@ TEST_CASE("the search names what is wrong on every device") {
         }
   }
   std::vector<float> dist(6), weight(4);
-  CHECK(contains(message([&] {
+  CHECK(contains(error_of([&] {
                    kernels::perplexity_weights<float>(Exec(), In<float>(dist.data(), 2, 3), 2, RowSearch(),
                                                       MatView<float>(weight.data(), 2, 2), {});
                  }),

@@ -1,6 +1,6 @@
 #include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/golden.h"
-#include "tests/support/message.h"
 #include "tests/support/relation_reference.h"
 
 #include <doctest/doctest.h>
@@ -364,21 +364,21 @@ TEST_CASE("optimizer steps name what is wrong") {
   const ParameterView<float> timeless[] = {{&value, &grad, &m, &v, 1, nullptr}};
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const auto sgd = [&](SgdRule rule, double lr = 0.1) {
-    return test::message([&] { kernels::sgd_step<float>(Exec(), rule, &lr, bare); });
+    return test::error_of([&] { kernels::sgd_step<float>(Exec(), rule, &lr, bare); });
   };
   const auto rmsprop = [&](RmspropRule rule) {
     const double lr = 0.1;
-    return test::message([&] { kernels::rmsprop_step<float>(Exec(), rule, &lr, bare); });
+    return test::error_of([&] { kernels::rmsprop_step<float>(Exec(), rule, &lr, bare); });
   };
   CHECK(test::contains(
       rmsprop({}), "rmsprop_step: parameter 0 lacks state that this rule keeps; give 1 zeros each for v"));
   CHECK(test::contains(rmsprop({.alpha = 1}), "alpha is 1"));
   CHECK(test::contains(rmsprop({.momentum = -1}), "momentum is -1"));
-  CHECK(test::contains(test::message([&] { kernels::clip_norm<float>(Exec(), 0, {}, &value); }),
+  CHECK(test::contains(test::error_of([&] { kernels::clip_norm<float>(Exec(), 0, {}, &value); }),
                        "max_norm is 0"));
   const auto adam = [&](AdamRule rule, std::span<const ParameterView<float>> parameters) {
     const double lr = 0.1;
-    return test::message([&] { kernels::adam_step<float>(Exec(), rule, &lr, parameters); });
+    return test::error_of([&] { kernels::adam_step<float>(Exec(), rule, &lr, parameters); });
   };
   CHECK(test::contains(sgd({.momentum = 0.9}), "sgd_step: parameter 0 lacks state"));
   CHECK(test::contains(sgd({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), "nesterov"));

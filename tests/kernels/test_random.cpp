@@ -1,5 +1,5 @@
 #include "tests/support/devices.h"
-#include "tests/support/message.h"
+#include "tests/support/errors.h"
 
 #include <doctest/doctest.h>
 #include <flatland/kernels/random.h>
@@ -19,7 +19,7 @@ using kernels::RandomStream;
 
 namespace {
 
-const std::vector<std::int64_t> k_sizes{0, 1, 2, 3, 7, 8, 9, 100, 1023, 1024, 1025, 8191, 8192, 8193, 50000};
+const std::vector<std::int64_t> k_counts{0, 1, 2, 3, 7, 8, 9, 100, 1023, 1024, 1025, 8191, 8192, 8193, 50000};
 
 void check_words(const RandomBits& got, const RandomBits& want) {
   for (int k = 0; k < 4; ++k) CHECK(got[k] == want[k]);
@@ -98,7 +98,7 @@ TEST_CASE("below stays in range and is uniform (chi-square)") {
 
 TEST_CASE_TEMPLATE("fill_uniform gives the scalar draws, for any number of threads", T, float, double) {
   const RandomStream random{5, 6};
-  for (const std::int64_t n : k_sizes) {
+  for (const std::int64_t n : k_counts) {
     for (const int threads : {1, 2, 3, 8}) {
       const Exec exec(Device::cpu, threads);
       std::vector<T> y(static_cast<std::size_t>(n) + 2, T(99));
@@ -132,7 +132,7 @@ TEST_CASE("uniform numbers have the moments of the uniform distribution") {
 
 TEST_CASE_TEMPLATE("fill_normal gives Box-Muller's values, for any number of threads", T, float, double) {
   const RandomStream random{8, 9};
-  for (const std::int64_t n : k_sizes) {
+  for (const std::int64_t n : k_counts) {
     std::vector<T> once;
     for (const int threads : {1, 2, 3, 8}) {
       std::vector<T> y(static_cast<std::size_t>(n), T(99));
@@ -182,7 +182,7 @@ TEST_CASE("box_muller at the corners") {
 }
 
 TEST_CASE("random_permutation sorts positions by their draws") {
-  for (const std::int64_t n : k_sizes) {
+  for (const std::int64_t n : k_counts) {
     const RandomStream random{static_cast<std::uint64_t>(n), 3};
     const std::vector<std::int64_t> want = reference_permutation(random, n, 17);
     for (const int threads : {1, 2, 3, 8}) {
@@ -221,7 +221,7 @@ TEST_CASE_TEMPLATE("random numbers have the same bits on every device", T, float
   const RandomStream random{8, 9};
   const std::uint64_t first = (std::uint64_t{1} << 32) - 5;  // carries into the second counter word
   for (const Device device : test::devices())
-    for (const std::int64_t n : k_sizes) {
+    for (const std::int64_t n : k_counts) {
       const Exec exec(device);
       std::vector<T> uniform(static_cast<std::size_t>(n) + 2, T(99)), normal = uniform;
       {
@@ -265,8 +265,8 @@ TEST_CASE("random fills name a bad range") {
   const Exec exec;
   std::vector<float> y(3);
   const double inf = std::numeric_limits<double>::infinity();
-  CHECK(test::contains(test::message([&] { kernels::fill_uniform<float>(exec, {}, 0, inf, y); }),
+  CHECK(test::contains(test::error_of([&] { kernels::fill_uniform<float>(exec, {}, 0, inf, y); }),
                        "fill_uniform: the range is 0 to inf"));
-  CHECK(test::contains(test::message([&] { kernels::fill_normal<float>(exec, {}, 0, -1, y); }),
+  CHECK(test::contains(test::error_of([&] { kernels::fill_normal<float>(exec, {}, 0, -1, y); }),
                        "fill_normal: mean 0 and deviation -1"));
 }

@@ -1,6 +1,6 @@
 #include "tests/support/devices.h"
+#include "tests/support/errors.h"
 #include "tests/support/matmul_reference.h"
-#include "tests/support/message.h"
 #include "tests/support/relation_reference.h"
 
 #include <doctest/doctest.h>
@@ -159,7 +159,7 @@ TEST_CASE_TEMPLATE("max finds the largest value anywhere, and NaN wins", T, floa
   }
   const std::vector<T> lowest(100, -inf);
   CHECK(kernels::max<T>(Exec(), {lowest.data(), 10, 10}) == -inf);
-  CHECK(test::contains(test::message([] { kernels::max<T>(Exec(), MatView<const T>(nullptr, 0, 4)); }),
+  CHECK(test::contains(test::error_of([] { kernels::max<T>(Exec(), MatView<const T>(nullptr, 0, 4)); }),
                        "max: x is (0, 4)"));
 }
 
@@ -187,7 +187,7 @@ TEST_CASE_TEMPLATE("row_argmax takes the first of equals, and NaN as the largest
     test::check_threads(argmax);
   }
   CHECK(test::contains(
-      test::message([&] { kernels::row_argmax<T>(Exec(), MatView<const T>(x.data(), 4, 0), index); }),
+      test::error_of([&] { kernels::row_argmax<T>(Exec(), MatView<const T>(x.data(), 4, 0), index); }),
       "row_argmax: x is (4, 0)"));
 }
 
@@ -229,7 +229,7 @@ TEST_CASE_TEMPLATE("a constant column has variance zero", T, float, double) {
   kernels::column_moments<T>(Exec(), {x.data(), 1001, 3}, 1, mean, variance);
   CHECK(mean == std::vector<T>(3, T(0.1)));
   CHECK(variance == std::vector<T>(3, T(0)));
-  CHECK(test::contains(test::message([&] {
+  CHECK(test::contains(test::error_of([&] {
                          kernels::column_moments<T>(Exec(), MatView<const T>(x.data(), 1, 3), 1, mean,
                                                     variance);
                        }),
@@ -270,9 +270,9 @@ TEST_CASE("reductions name sizes that do not fit") {
   const std::vector<float> x(12);
   std::vector<float> s(5);
   const MatView<const float> m(x.data(), 3, 4);
-  CHECK(test::contains(test::message([&] { kernels::row_sums<float>(Exec(), m, s); }),
+  CHECK(test::contains(test::error_of([&] { kernels::row_sums<float>(Exec(), m, s); }),
                        "row_sums: s has 5 values"));
-  CHECK(test::contains(test::message([&] { kernels::column_sums<float>(Exec(), m, s); }),
+  CHECK(test::contains(test::error_of([&] { kernels::column_sums<float>(Exec(), m, s); }),
                        "column_sums: s has 5 values"));
 }
 

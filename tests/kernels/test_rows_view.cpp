@@ -1,8 +1,8 @@
 #include <doctest/doctest.h>
 #include <flatland/kernels/matmul.h>
 #include <tests/support/devices.h>
+#include <tests/support/errors.h>
 #include <tests/support/matmul_reference.h>
-#include <tests/support/message.h>
 
 #include <vector>
 
@@ -23,7 +23,7 @@ Guarded<T> gathered(Guarded<T>& all, Guarded<std::int64_t>& index) {
   return own;
 }
 
-struct Shape {
+struct GatheredProduct {
   std::int64_t rows, out, in;
 };
 
@@ -32,13 +32,13 @@ struct Shape {
 TEST_CASE_TEMPLATE("a layer of indexed rows has the bits of one of gathered rows, on every device", T, float,
                    double) {
   constexpr std::int64_t items = 70;
-  std::vector<Shape> shapes;
+  std::vector<GatheredProduct> shapes;
   for (const std::int64_t rows : {1, 5, 6, 7, 48, 129, 300})
     for (const std::int64_t out : {2, 17, 64, 100}) shapes.push_back({rows, out, 33});
   shapes.insert(shapes.end(), {{60, 100, 784}, {500, 70, 300}, {200, 130, 64}, {3, 1, 1}});
   for (const Device device : test::devices()) {
     const Exec exec(device, 2);
-    for (const Shape& s : shapes) {
+    for (const GatheredProduct& s : shapes) {
       Guarded<T> all(items, s.in, 3), w(s.out, s.in), bias(1, s.out), dy(s.rows, s.out);
       Guarded<std::int64_t> index(1, s.rows);
       all.fill_normal(1), w.fill_normal(2), bias.fill_normal(3), dy.fill_normal(4);
@@ -77,9 +77,9 @@ TEST_CASE("a layer of indexed rows names an index that is no row") {
   Guarded<float> all(3, 4), w(2, 4), y(2, 2), dw(2, 4);
   const std::vector<std::int64_t> index{1, 3};
   const RowsView<float> x(all.view(), index.data(), 2);
-  CHECK(test::message([&] { kernels::linear<float>(exec, x, w.view(), {}, {}, y.view()); }) ==
+  CHECK(test::error_of([&] { kernels::linear<float>(exec, x, w.view(), {}, {}, y.view()); }) ==
         "linear: index[1] is 3 but there are 3 rows; give 0 to 2");
-  CHECK(test::message([&] {
+  CHECK(test::error_of([&] {
           kernels::linear_backward<float>(exec, x, w.view(), {}, {}, y.view(), {}, dw.view(), {});
         }) == "linear_backward: index[1] is 3 but there are 3 rows; give 0 to 2");
 }

@@ -2,7 +2,7 @@
 #include <flatland/kernels/sample_edges.h>
 
 #include "tests/support/devices.h"
-#include "tests/support/message.h"
+#include "tests/support/errors.h"
 
 #include <algorithm>
 #include <cmath>
@@ -116,15 +116,15 @@ TEST_CASE("an alias table gives each item its share, and items of weight 0 nothi
 
 TEST_CASE("errors of alias tables") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  CHECK(test::message([] { table_of({}); }) ==
+  CHECK(test::error_of([] { table_of({}); }) ==
         "alias_table: a table of 0 thresholds and 0 aliases; there must be as many, at least 1, see "
         "alias_table");
-  CHECK(test::message([] {
+  CHECK(test::error_of([] {
           table_of({1, -2});
         }) == "alias_table: weight 1 is -2; weights are finite and not negative");
-  CHECK(test::message([&] { table_of({nan}); }) ==
+  CHECK(test::error_of([&] { table_of({nan}); }) ==
         "alias_table: weight 0 is nan; weights are finite and not negative");
-  CHECK(test::message([] {
+  CHECK(test::error_of([] {
           table_of({0, 0, 0});
         }) == "alias_table: the 3 weights add up to 0; at least one must be above 0, and the sum finite");
 }
@@ -233,12 +233,12 @@ TEST_CASE("distinct items and their places on every device") {
 TEST_CASE("errors of edge sampling") {
   Graph g(10);
   std::vector<std::int64_t> a(7), b(15), item{3, 12};
-  CHECK(test::message([&] {
+  CHECK(test::error_of([&] {
           kernels::sample_edges(Exec(), {}, 0, {g.offset, g.col, g.table.threshold, g.table.alias}, 1, a, b);
         }) == "sample_edges: 7 sources and 15 targets at rate 1; it needs rate + 1 targets a source");
-  CHECK(test::message([&] {
+  CHECK(test::error_of([&] {
           kernels::sample_edges(Exec(), {}, 0, {g.offset, g.col, g.table.threshold, g.table.alias}, -1, a, b);
         }) == "sample_edges: rate is -1; it must be 0 or more");
-  CHECK(test::message([&] { distinct(Exec(), item, 12); }) ==
+  CHECK(test::error_of([&] { distinct(Exec(), item, 12); }) ==
         "distinct_items: item[1] is 12 but there are 12 items");
 }

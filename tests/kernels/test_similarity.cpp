@@ -1,6 +1,6 @@
 #include <flatland/kernels/similarity.h>
+#include <tests/support/errors.h>
 #include <tests/support/golden.h>
-#include <tests/support/message.h>
 #include <tests/support/relation_reference.h>
 
 #include <array>
@@ -11,7 +11,7 @@ using kernels::Exec;
 
 namespace {
 
-const std::vector<std::int64_t> k_sizes{0, 1, 7, 15, 16, 17, 4095, 4096, 4097, 9000};
+const std::vector<std::int64_t> k_lengths{0, 1, 7, 15, 16, 17, 4095, 4096, 4097, 9000};
 
 double student_t_reference(double alpha, double d) {
   return std::pow(1 + d * d / alpha, -(alpha + 1) / 2);
@@ -55,7 +55,7 @@ std::vector<double> doubles(const std::string& name) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("student_t is its formula at every size", T, float, double) {
-  for (const std::int64_t n : k_sizes)
+  for (const std::int64_t n : k_lengths)
     for (const double alpha : {0.5, 1.0, 2.5, 30.0}) {
       INFO("n ", n, " alpha ", alpha);
       std::vector<T> dist = random_values<T>(n, 3, 0, 30);
@@ -71,7 +71,7 @@ TEST_CASE_TEMPLATE("student_t is its formula at every size", T, float, double) {
 }
 
 TEST_CASE_TEMPLATE("modified_cauchy is its formula at every size", T, float, double) {
-  for (const std::int64_t n : k_sizes)
+  for (const std::int64_t n : k_lengths)
     for (const auto& shape : {std::array{1.58, 0.9}, std::array{0.4, 1.3}, std::array{1.0, 1.0}}) {
       const double a = shape[0], b = shape[1];
       INFO("n ", n, " a ", a, " b ", b);
@@ -253,18 +253,18 @@ TEST_CASE("similarities name what is wrong") {
   const std::vector<float> three(3), two(2);
   std::vector<float> out(3);
   const Exec exec;
-  CHECK(contains(message([&] { kernels::student_t<float>(exec, 0, three, out); }), "alpha is 0"));
-  CHECK(contains(message([&] { kernels::student_t<float>(exec, NAN, three, out); }), "alpha is nan"));
-  CHECK(contains(message([&] { kernels::student_t<float>(exec, 1, two, out); }),
+  CHECK(contains(error_of([&] { kernels::student_t<float>(exec, 0, three, out); }), "alpha is 0"));
+  CHECK(contains(error_of([&] { kernels::student_t<float>(exec, NAN, three, out); }), "alpha is nan"));
+  CHECK(contains(error_of([&] { kernels::student_t<float>(exec, 1, two, out); }),
                  "dist holds 2 values but q 3"));
-  CHECK(
-      contains(message([&] { kernels::student_t_backward<float>(exec, 1, three, three, two, out); }), "g 2"));
-  CHECK(contains(message([&] { kernels::modified_cauchy<float>(exec, -1, 1, three, out); }), "a is -1"));
+  CHECK(contains(error_of([&] { kernels::student_t_backward<float>(exec, 1, three, three, two, out); }),
+                 "g 2"));
+  CHECK(contains(error_of([&] { kernels::modified_cauchy<float>(exec, -1, 1, three, out); }), "a is -1"));
   CHECK(contains(
-      message([&] { kernels::modified_cauchy_backward<float>(exec, 1, 0, three, three, three, out); }),
+      error_of([&] { kernels::modified_cauchy_backward<float>(exec, 1, 0, three, three, three, out); }),
       "b is 0"));
-  CHECK(contains(message([&] { kernels::fit_cauchy(0.1, 0); }), "spread 0"));
-  CHECK(contains(message([&] { kernels::fit_cauchy(-0.1, 1); }), "min_dist is -0.1"));
+  CHECK(contains(error_of([&] { kernels::fit_cauchy(0.1, 0); }), "spread 0"));
+  CHECK(contains(error_of([&] { kernels::fit_cauchy(-0.1, 1); }), "min_dist is -0.1"));
 }
 
 TEST_CASE_TEMPLATE("similarities and their gradients are their formulas at every size on every device", T,

@@ -1,9 +1,9 @@
 #include <doctest/doctest.h>
 #include <flatland/kernels/softmax.h>
 #include <tests/support/devices.h>
+#include <tests/support/errors.h>
 #include <tests/support/golden.h>
 #include <tests/support/matmul_reference.h>
-#include <tests/support/message.h>
 #include <tests/support/ulps.h>
 
 #include <numeric>
@@ -218,15 +218,16 @@ TEST_CASE_TEMPLATE("softmax and cross-entropy equal PyTorch's", T, float, double
 
 TEST_CASE("softmax names what does not fit") {
   Guarded<float> x(2, 3, 0), y(3, 2, 0);
-  CHECK(test::message([&] { kernels::softmax_rows<float>(Exec(), x.view(), y.view()); }) ==
+  CHECK(test::error_of([&] { kernels::softmax_rows<float>(Exec(), x.view(), y.view()); }) ==
         "softmax_rows: x is (2, 3) but y is (3, 2); they must have the same shape");
-  CHECK(test::contains(
-      test::message([&] { kernels::log_softmax_rows_backward<float>(Exec(), x.view(), x.view(), y.view()); }),
-      "dx is (3, 2)"));
+  CHECK(test::contains(test::error_of([&] {
+                         kernels::log_softmax_rows_backward<float>(Exec(), x.view(), x.view(), y.view());
+                       }),
+                       "dx is (3, 2)"));
   const std::vector<std::int64_t> label = {0, 3};
-  CHECK(test::message([&] { kernels::softmax_cross_entropy<float>(Exec(), x.view(), label, {}); }) ==
+  CHECK(test::error_of([&] { kernels::softmax_cross_entropy<float>(Exec(), x.view(), label, {}); }) ==
         "softmax_cross_entropy: label 3 of row 1 is not in [0, 3); number the classes from 0");
-  CHECK(test::contains(test::message([&] {
+  CHECK(test::contains(test::error_of([&] {
                          kernels::softmax_cross_entropy<float>(Exec(), x.view(), std::span(label).first(1),
                                                                {});
                        }),

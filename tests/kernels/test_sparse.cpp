@@ -1,6 +1,6 @@
 #include <flatland/kernels/sparse.h>
+#include <tests/support/errors.h>
 #include <tests/support/golden.h>
-#include <tests/support/message.h>
 #include <tests/support/relation_reference.h>
 
 #include <limits>
@@ -270,7 +270,7 @@ TEST_CASE("items that are not there and entries past the capacity are refused or
       std::vector<std::int32_t> position(n, -1), col(b * capacity + 1, -7);
       std::vector<float> value(b * capacity + 1, -7), block(b * b, -7);
       float dense_sum = 0;
-      const std::string refused = message([&] {
+      const std::string refused = error_of([&] {
         const SparseMirror<float> matrix(exec, m);
         const Mirror<std::int64_t> items(exec, index), mbegin(exec, begin), mend(exec, end);
         const Mirror<std::int32_t> map(exec, position), mcol(exec, col);
@@ -339,7 +339,7 @@ TEST_CASE("blocks refuse items that are not there or come twice, and leave posit
   std::vector<std::int32_t> position(10, -1);
   std::vector<float> block(9);
   const auto run = [&](std::vector<std::int64_t> index) {
-    return message([&] {
+    return error_of([&] {
       kernels::dense_block<float>(Exec(), m.view(), index, position, true,
                                   MatView<float>(block.data(), 3, 3));
     });
@@ -355,7 +355,7 @@ TEST_CASE("blocks refuse items that are not there or come twice, and leave posit
   const std::vector<std::int64_t> index{0, 1, 2};
   const OwnedSparse<float> full = to_sparse<float>(std::vector<double>(100, 1.0), 10);
   std::vector<float> value(3);
-  CHECK(contains(message([&] {
+  CHECK(contains(error_of([&] {
                    kernels::sparse_block<float>(Exec(), full.view(), index, position, true, 1, begin, end,
                                                 col, value);
                  }),

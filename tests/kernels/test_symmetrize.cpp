@@ -1,6 +1,6 @@
 #include <flatland/kernels/sparse.h>
+#include <tests/support/errors.h>
 #include <tests/support/golden.h>
-#include <tests/support/message.h>
 #include <tests/support/relation_reference.h>
 
 #include <numeric>
@@ -280,12 +280,12 @@ TEST_CASE("symmetrize names what is wrong with a graph on every device") {
     const auto count = [&](std::size_t offsets) {
       const Mirror<std::int32_t> col(exec, index);
       const Mirror<std::int64_t> out(exec, offset), begin(exec, begins), end(exec, ends);
-      const std::string graph = message([&] {
+      const std::string graph = error_of([&] {
         kernels::symmetrize_count(exec, MatView<const std::int32_t>(col.data(), 3, 2),
                                   out.span().first(offsets));
       });
       const kernels::SparseRows<float> m{3, 3, begin.data(), end.data(), col.data(), nullptr};
-      CHECK(message([&] { kernels::symmetrize_count<float>(exec, m, out.span().first(offsets)); }) == graph);
+      CHECK(error_of([&] { kernels::symmetrize_count<float>(exec, m, out.span().first(offsets)); }) == graph);
       return graph;
     };
     CHECK(count(4).empty());
@@ -313,7 +313,7 @@ TEST_CASE("symmetrize refuses the row_offset of another graph on every device") 
       const Mirror<std::int32_t> dindex(exec, index), dcol(exec, col);
       const Mirror<float> dvalue(exec, value), dout(exec, out);
       const Mirror<std::int64_t> offset(exec, other);
-      return message([&] {
+      return error_of([&] {
         kernels::symmetrize<float>(exec, SymmetrizeKind::mean,
                                    MatView<const std::int32_t>(dindex.data(), 3, 2),
                                    In<float>(dvalue.data(), 3, 2), offset.span(), dcol.span(), dout.span());

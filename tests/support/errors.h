@@ -7,15 +7,15 @@
 
 namespace flatland::test {
 
-// The message of the Error that f throws, or "no error".
+// The message of the Error that f throws; "" when it throws none.
 template <class F>
-std::string error_of(F f) {
+std::string error_of(F&& f) {
   try {
     f();
   } catch (const Error& error) {
     return error.what();
   }
-  return "no error";
+  return "";
 }
 
 inline bool contains(const std::string& text, const std::string& part) {

@@ -1,10 +1,12 @@
 // Matrix products as plain loops, and matrices with guards around them.
 #pragma once
 
+#include <flatland/kernels/activation.h>
 #include <flatland/kernels/isa.h>
 #include <flatland/kernels/matmul.h>
 #include <flatland/kernels/view.h>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -12,6 +14,16 @@
 #include <vector>
 
 namespace flatland::test {
+
+// c (m, n) from an inner size of k.
+struct Product {
+  std::int64_t m, n, k;
+};
+
+inline constexpr std::array k_activations = {
+    activation::identity, activation::relu,     activation::leaky_relu(0.1),
+    activation::elu(),    activation::softplus, activation::sigmoid,
+    activation::tanh};
 
 // A matrix inside a larger block: what surrounds it is NaN and must neither be read into results nor changed.
 template <class T>

@@ -62,19 +62,4 @@ inline void check_close(const Tensor& a, const Tensor& b, double tolerance, doub
   CHECK(excess <= 1);
 }
 
-// The message of the Error that f throws; "" when it throws none.
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-inline bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 }  // namespace flatland::test
