@@ -130,6 +130,15 @@ void loss_and_its_gradient(benchmark::State& state) {
     kl_student_t(y, block).backward();
   });
 }
+// 20,000 items through the network.
+void apply(benchmark::State& state) {
+  Tensor x = Tensor::empty({4 * k_items, k_columns});
+  kernels::fill_uniform<float>(current_exec(), {.seed = 2, .stream = 1}, 0, 1, x.mutable_values<float>());
+  timed(state, [&](Step& s, std::int64_t) {
+    const NoGrad not_recorded;
+    benchmark::DoNotOptimize(s.model.embed(x));
+  });
+}
 void forward_and_backward(benchmark::State& state) {
   const Tensor x = gather_rows(step().data["main"], slice_rows(step().order, 0, k_batch));
   const Tensor upstream = Tensor::ones({k_batch, 2});
@@ -151,6 +160,7 @@ int main(int argc, char** argv) {
       {"gather", gather},
       {"sub_matrix", sub_matrix},
       {"forward", forward},
+      {"apply", apply},
       {"loss_and_its_gradient", loss_and_its_gradient},
       {"forward_and_backward", forward_and_backward},
       {"optimizer", optimizer}};

@@ -25,7 +25,7 @@ parser.add_argument("--data", default="examples/data/mnist", help="folder of MNI
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help="threads of ours")
 parser.add_argument("--rival-threads", type=int, default=1, help="threads of the rivals: run with 1 and 2, quote the better")
-parser.add_argument("--only", default="", help="comma-separated: tsne_step, umap_step, hybrid_step, autoencoder_step, perplexity, knn, knn_approximate")
+parser.add_argument("--only", default="", help="names of measures with commas between them, such as tsne_step,knn (see the table below)")
 args = parser.parse_args()
 os.environ["OMP_NUM_THREADS"] = str(args.rival_threads)
 warnings.filterwarnings("ignore")
@@ -46,7 +46,7 @@ try:
 except ImportError:
     paradime = None
 
-N, K, BATCH, RATE = 5000, 90, 500, 3
+N, MANY, K, BATCH, RATE = 5000, 20000, 90, 500, 3
 
 
 def images_file():
@@ -105,14 +105,20 @@ def endless_batches(dr, phase):
         yield from dr._prepare_loader(phase)
 
 
-def paradime_step(x):
-    """One step of ParaDime's own training loop, its own classes throughout."""
+def paradime_tsne(x):
+    """ParaDime's routine with its relations computed."""
     dr = paradime.routines.ParametricTSNE(in_dim=784)
     for relation in dr.global_relations.values():
         relation.transform[0].kwargs["bracket"] = [1e-3, 1e3]
     dr.add_data({"main": torch.tensor(x)})
     dr.compute_derived_data(only="other")
     dr.compute_global_relations()
+    return dr
+
+
+def paradime_step(x):
+    """One step of ParaDime's own training loop, its own classes throughout."""
+    dr = paradime_tsne(x)
     phase = dr.training_phases[1]
     relation, batch_relation = dr.global_relation_data["rel"], dr.batch_relations["rel"]
     optimizer = torch.optim.Adam(dr.model.parameters(), lr=0.01)
@@ -127,6 +133,25 @@ def paradime_step(x):
         optimizer.step()
 
     return step
+
+
+def paradime_sub_matrix(x):
+    relation = paradime_tsne(x).global_relation_data["rel"]
+    return lambda: relation.sub(torch.randperm(N)[:BATCH])
+
+
+def paradime_pairs(x):
+    """Student-t affinities of a batch, the divergence and its gradient."""
+    dr = paradime_tsne(x)
+    p = dr.global_relation_data["rel"].sub(torch.arange(BATCH))
+    y = torch.randn(BATCH, 2, requires_grad=True)
+
+    def work():
+        y.grad = None
+        q = dr.batch_relations["rel"].compute_relations(y).data
+        paradime.loss.kullback_leibler_div(p / p.sum(), q).backward()
+
+    return work
 
 
 def tuned_step(x):
@@ -269,8 +294,55 @@ def paradime_perplexity(x):
     return work
 
 
+def sklearn_perplexity(x):
+    from sklearn.manifold._utils import _binary_search_perplexity
+
+    squared = np.ascontiguousarray(neighbours(x)[1][:, 1:] ** 2)
+    return lambda: _binary_search_perplexity(squared, 30, 0)
+
+
+def paradime_sigma(x):
+    index, distances = neighbours(x)
+    transform = paradime.transforms.ConnectivityBasedRescale(30)
+
+    def work():
+        transform.transform(paradime.relationdata.NeighborRelationTuple((index[:, :31].copy(), distances[:, :31].copy())))
+
+    return work
+
+
+def numpy_product(x):
+    a, w = x[:BATCH], np.random.default_rng(1).random((100, 784), np.float32)
+    out = np.empty((BATCH, 100), np.float32)
+    return lambda: np.matmul(a, w.T, out=out)
+
+
+def torch_product(x):
+    a, w = torch.tensor(x[:BATCH]), torch.rand(100, 784)
+    out = torch.empty(BATCH, 100)
+    return lambda: torch.mm(a, w.t(), out=out)
+
+
+def torch_apply(x):
+    net = torch.nn.Sequential(torch.nn.Linear(784, 100), torch.nn.Softplus(), torch.nn.Linear(100, 50),
+                              torch.nn.Softplus(), torch.nn.Linear(50, 2))
+    data = torch.rand(MANY, 784)
+
+    def work():
+        with torch.no_grad():
+            net(data)
+
+    return work
+
+
 def sklearn_knn(x):
     return lambda: NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(x).kneighbors(x)
+
+
+def pynndescent_images(x):
+    from pynndescent import NNDescent  # it compiles in the rounds before timing
+
+    return lambda: NNDescent(x, n_neighbors=K + 1, n_jobs=args.rival_threads, random_state=1)
 
 
 def pynndescent_knn(_):
@@ -288,33 +360,45 @@ def pynndescent_knn(_):
 measures = {
     "tsne_step": ("bench_phase", f"tsne_step/threads:{args.threads}/",
                   [("ParaDime", paradime_step, 5, True), ("tuned PyTorch", tuned_step, 15, False)]),
+    "tsne_step_of_20000": ("bench_phase", f"tsne_step_of_20000/threads:{args.threads}/",
+                           [("ParaDime", paradime_step, 3, True)]),
     "umap_step": ("bench_phase", f"umap_step/threads:{args.threads}/",
                   [("ParaDime", paradime_umap_step, 3, True), ("tuned PyTorch", tuned_umap_step, 15, False)]),
     "hybrid_step": ("bench_phase", f"hybrid_step/threads:{args.threads}/", [("own t-SNE step", own_tsne_step, 0, False)]),
     "autoencoder_step": ("bench_loop", f"autoencoder_step/threads:{args.threads}/",
                          [("DataLoader", loader_autoencoder_step, 158, False),
                           ("tuned PyTorch", tuned_autoencoder_step, 158, False)]),
-    "perplexity": ("bench_relations", f"perplexity/90/{args.threads}/", [("ParaDime", paradime_perplexity, 1, True)]),
-    "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/", [("scikit-learn", sklearn_knn, 1, False)]),
+    "product": ("bench_matmul", f"float/layer_1/500x100x784/threads:{args.threads}/",
+                [("NumPy, OpenBLAS", numpy_product, 101, False), ("PyTorch, MKL", torch_product, 101, False)]),
+    "sub_matrix": ("bench_step", f"sub_matrix/threads:{args.threads}/", [("ParaDime", paradime_sub_matrix, 5, True)]),
+    "pairs": ("bench_step", f"loss_and_its_gradient/threads:{args.threads}/", [("ParaDime", paradime_pairs, 9, True)]),
+    "perplexity": ("bench_relations", f"perplexity/90/{args.threads}/",
+                   [("ParaDime", paradime_perplexity, 1, True), ("scikit-learn", sklearn_perplexity, 5, False)]),
+    "sigma": ("bench_relations", f"connectivity/30/{args.threads}/", [("ParaDime", paradime_sigma, 1, True)]),
+    "apply": ("bench_step", f"apply/threads:{args.threads}/", [("PyTorch", torch_apply, 9, False)]),
+    "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/",
+            [("scikit-learn", sklearn_knn, 1, False), ("pynndescent", pynndescent_images, 1, False)]),
+    "knn_of_20000": ("bench_pairs", f"knn/images_20000x784/k:91/threads:{args.threads}/",
+                     [("scikit-learn", sklearn_knn, 1, False), ("pynndescent", pynndescent_images, 1, False)]),
     "knn_approximate": ("bench_neighbors", f"approximate/100000x50/k:15/threads:{args.threads}/",
                         [("pynndescent", pynndescent_knn, 1, False)]),
 }
 
-x = mnist(N)
+images = {N: mnist(N), MANY: mnist(MANY)}
 before = calibration()
-print(f"{'measure':12} {'ours ms':>9} {'rival':>15} {'rival ms':>9} {'ratio':>7} {'range':>15}")
+print(f"{'measure':18} {'ours ms':>9} {'rival':>15} {'rival ms':>9} {'ratio':>7} {'range':>15}")
 for measure, (program, name, rivals) in measures.items():
     if args.only and measure not in args.only.split(","):
         continue
     steps = []
     for rival, factory, repeats, needs_paradime in rivals:
         if needs_paradime and paradime is None:
-            print(f"{measure:12} {'':9} {rival:>15}  not installed")
+            print(f"{measure:18} {'':9} {rival:>15}  not installed")
             continue
         try:
-            work = factory(x)
+            work = factory(images[MANY if measure.endswith("_of_20000") else N])
         except ImportError:
-            print(f"{measure:12} {'':9} {rival:>15}  not installed")
+            print(f"{measure:18} {'':9} {rival:>15}  not installed")
             continue
         for _ in range(2):
             work()
@@ -326,7 +410,7 @@ for measure, (program, name, rivals) in measures.items():
             theirs[rival].append(milliseconds(work, repeats) if repeats else work())
     for rival, _, _ in steps:
         ratios = sorted(r / o for r, o in zip(theirs[rival], own))
-        print(f"{measure:12} {statistics.median(own):9.3f} {rival:>15} {statistics.median(theirs[rival]):9.2f} "
+        print(f"{measure:18} {statistics.median(own):9.3f} {rival:>15} {statistics.median(theirs[rival]):9.2f} "
               f"{statistics.median(ratios):7.1f} {ratios[0]:7.1f}-{ratios[-1]:.1f}", flush=True)
 after = calibration()
 drift = after / before - 1

@@ -12,6 +12,7 @@ using namespace flatland;
 using kernels::Exec;
 using test::Guarded;
 using test::Mirror;
+using test::Product;
 
 namespace {
 

@@ -17,6 +17,7 @@ using kernels::matmul;
 using kernels::Transpose;
 using test::Guarded;
 using test::Mirror;
+using test::Product;
 
 namespace {
 
