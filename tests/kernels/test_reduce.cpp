@@ -386,6 +386,36 @@ TEST_CASE_TEMPLATE("largest values and their places on every device", T, float, 
     }
 }
 
+TEST_CASE_TEMPLATE("negative values have a largest, and infinities are not finite on every device", T, float,
+                   double) {
+  const T inf = std::numeric_limits<T>::infinity();
+  for (const Device device : test::devices())
+    for (const Shape shape : k_device_shapes) {
+      const Exec exec(device);
+      Guarded<T> x(shape.rows, shape.cols);
+      x.fill_integers(4);
+      T top = -inf;
+      for (std::int64_t i = 0; i < shape.rows; ++i)
+        for (std::int64_t j = 0; j < shape.cols; ++j) top = std::max(top, x(i, j) -= 100);
+      const auto check = [&](T largest, std::int64_t infinities, std::int64_t first) {
+        const test::Mirror dx(exec, x.block);
+        CHECK(kernels::max<T>(exec, dx.view(x.view())) == largest);
+        const kernels::NonFinite found = kernels::find_non_finite<T>(exec, dx.view(x.view()));
+        CHECK(found.count == infinities);
+        CHECK((infinities == 0 || found.row * shape.cols + found.col == first));
+      };
+      CAPTURE(shape.rows);
+      CAPTURE(shape.cols);
+      check(top, 0, -1);
+      const std::int64_t last = shape.rows * shape.cols - 1;
+      x(shape.rows - 1, shape.cols - 1) = inf;
+      check(inf, 1, last);
+      if (last == 0) continue;
+      x(0, 0) = -inf;
+      check(inf, 2, 0);
+    }
+}
+
 TEST_CASE_TEMPLATE("sums of nothing are zero on every device", T, float, double) {
   for (const Device device : test::devices()) {
     const Exec exec(device);

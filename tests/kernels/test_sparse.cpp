@@ -372,3 +372,15 @@ TEST_CASE("a block without entries stays zero when normalised") {
                                     MatView<float>(block.data(), 2, 2)) == 0);
   CHECK(block == std::vector<float>(4, 0));
 }
+
+TEST_CASE("a block of stored zeros stays zero when normalised on every device") {
+  OwnedSparse<float> m = to_sparse<float>(std::vector<double>(16, 1.0), 4);
+  std::ranges::fill(m.value, 0.0f);
+  for (const Device device : devices()) {
+    const SparseBlockResult<float> s = run_sparse_block(Exec(device), m, {2, 0}, true);
+    CHECK(s.sum == 0);
+    for (std::size_t i = 0; i < 2; ++i)
+      for (std::int64_t e = s.begin[i]; e < s.end[i]; ++e) CHECK(s.value[static_cast<std::size_t>(e)] == 0);
+    CHECK(s.end[0] - s.begin[0] == 2);
+  }
+}
