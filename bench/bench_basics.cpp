@@ -1,6 +1,7 @@
 // The small kernels of a training step: shuffling, batches by index, bias gradients, the optimizer, and
-// elementwise work. Each case first checks its result by a plain loop, then times; bytes_per_second is what
-// the contract says must move.
+// elementwise work. Each case first checks its result by a plain loop, then times; "B/s" is what the contract
+// says must move, "of_roof" its share of what a copy of large arrays moves: more where a cache holds the
+// data.
 //   bench_basics [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4 chooses the level
 #include "bench/support/run.h"
 
@@ -45,11 +46,9 @@ template <class Run, class Verified>
 void time_verified(benchmark::State& state, double bytes, Run run, Verified verified) {
   run();
   if (!verified()) return state.SkipWithError("differs from the plain loop");
-  for (auto _ : state) {
-    run();
-    benchmark::ClobberMemory();
-  }
-  state.SetBytesProcessed(static_cast<std::int64_t>(bytes * static_cast<double>(state.iterations())));
+  const double rate = bench::timed(state, bytes, run);
+  state.counters["B/s"] = rate;
+  state.counters["of_roof"] = rate / bench::copy_roof(static_cast<int>(state.range(0)));
 }
 
 void permutation(benchmark::State& state) {

@@ -1,5 +1,5 @@
 // Matrix products of a training step, an application and a covariance. Each case first compares with float64
-// sums, then times; "flop" is the rate.
+// sums, then times; "of_roof" is the share of the rate of fused multiply-adds in registers.
 //   bench_matmul [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4 chooses the level
 #include "bench/support/run.h"
 
@@ -91,9 +91,10 @@ void run(benchmark::State& state, const Case& shape, int threads) {
   Problem<T> problem(shape);
   problem.run(exec);
   if (!problem.verified()) return state.SkipWithError("differs from the float64 sums");
-  for (auto _ : state) problem.run(exec);
   const double flop = 2.0 * double(shape.m) * double(shape.n) * double(shape.k);
-  state.counters["flop"] = benchmark::Counter(flop * double(state.iterations()), benchmark::Counter::kIsRate);
+  const double rate = bench::timed(state, flop, [&] { problem.run(exec); });
+  state.counters["FLOP/s"] = rate;
+  state.counters["of_roof"] = rate / bench::fma_roof<T>(threads);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Nearest neighbours and distances of a batch. Each case first compares with float64 sums, then times.
 //   bench_pairs [--data=<MNIST images, idx3 or idx3.gz>] [--benchmark_filter=...]
-// Without --data the images are made up. "flop" counts 2 N^2 D / 2
-// for kNN (the triangle), "pairs" the pairs of a batch.
+// Without --data the images are made up. FLOP are 2 N^2 D / 2 for kNN (the triangle), "of_roof" is the share
+// of the rate of fused multiply-adds in registers, "pairs" the pairs of a batch.
 #include "bench/support/images.h"
 #include "bench/support/run.h"
 
@@ -55,9 +55,9 @@ void run_knn(benchmark::State& state, const Tensor& data, std::int64_t k, Metric
   run();
   if (metric == metric::euclidean && !verified(x, k, index, dist))
     return state.SkipWithError("differs from the float64 sums");
-  for (auto _ : state) run();
-  const double flop = double(x.rows) * double(x.rows) * double(x.cols);
-  state.counters["flop"] = benchmark::Counter(flop * double(state.iterations()), benchmark::Counter::kIsRate);
+  const double rate = bench::timed(state, double(x.rows) * double(x.rows) * double(x.cols), run);
+  state.counters["FLOP/s"] = rate;
+  state.counters["of_roof"] = rate / bench::fma_roof<float>(threads);
 }
 
 void run_condensed(benchmark::State& state, Metric metric, bool backward, int threads) {
