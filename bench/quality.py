@@ -7,7 +7,8 @@ mean, the worst seed, ParaDime's value, and `below` where the mean falls short o
 
 ParaDime's values: its own programs (1.1.0) with PyTorch 2.15 and scikit-learn 1.9.1, means over seeds 1 to 5; those of
 guided, mds and the weights 5, 100, 300 and 500 of hybrid one run each, with seed 42 (commit d613d33, PyTorch 1.13.1 and
-scikit-learn 1.2.1), but for r and the loss without guidance, means over seeds 1, 2 and 42. Margins: trustworthiness 0.01, k-NN accuracy 0.02 (hybrid 0.03), classification 0.01, |r| 0.01, losses 3 %.
+scikit-learn 1.2.1), but for r and the loss without guidance, means over seeds 1, 2 and 42. Margins: trustworthiness
+0.01, k-NN accuracy 0.02 (hybrid 0.03), classification 0.01, |r| 0.01, losses 3 %.
 Those of label_embedding: the published program's with PyTorch, means over seeds 0..19, margins one standard error.
 Those of autoencoder: the published program's with PyTorch 2.15, means over 3 to 20 seeds (see RESULTS.md), margins 2 %
 (accuracies 0.01). Where the latent values have an activation most starts of both end at the mean image, so that these
