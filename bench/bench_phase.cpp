@@ -24,7 +24,6 @@ using namespace flatland;
 namespace {
 
 constexpr std::int64_t k_items = 5000, k_columns = 784, k_batch = 500, k_classes = 10;
-constexpr int k_umap_steps = 10;  // an epoch
 
 Dataset data_of(const std::string& path, std::int64_t items) {
   std::vector<std::int64_t> labels;
@@ -78,7 +77,7 @@ Training hybrid() {
 Training umap() {
   return {.phase = {.name = "UMAP",
                     .batch_size = k_batch,
-                    .batches_per_epoch = k_umap_steps,
+                    .batches_per_epoch = 10,
                     .sampling = Sampling::negative_edge,
                     .neg_sampling_rate = 3},
           .model = FullyConnectedEmbedder({.in_dim = k_columns, .hidden_dims = {100, 100, 100}}),
@@ -125,7 +124,8 @@ Training& prepared(const std::string& path, const Case& wanted) {
 
 void timed(benchmark::State& state, const std::string& path, const Case& wanted) {
   Training& training = prepared(path, wanted);
-  const std::int64_t steps = wanted.make == umap ? k_umap_steps : wanted.items / k_batch;
+  const std::int64_t given = training.phase.batches_per_epoch,
+                     steps = given > 0 ? given : wanted.items / k_batch;
   kernels::Exec exec(Device::cpu, static_cast<int>(state.range(0)));
   const ExecScope scope(exec);
   kernels::with_team(exec, [&] {

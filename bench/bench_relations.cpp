@@ -1,6 +1,8 @@
 // Relations of the standard training step (batch 500 of N = 5,000) and of its preparation. Each case first
 // compares with another way to the same values, then times.
 //   bench_relations [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4 chooses the level
+#include "bench/support/run.h"
+
 #include <benchmark/benchmark.h>
 #include <flatland/kernels/divergence.h>
 #include <flatland/kernels/neighbor_weights.h>
@@ -313,4 +315,6 @@ BENCHMARK(fuzzy_cross_entropy)->ArgsProduct({{2000}, {1}})->UseRealTime()->Unit(
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  return bench::run(argc, argv);
+}

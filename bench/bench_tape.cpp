@@ -1,6 +1,8 @@
 // What the tape itself costs: steps too small to compute anything. Values are checked before anything is
 // timed.
 //   bench_tape [--benchmark_filter=...]
+#include "bench/support/run.h"
+
 #include <benchmark/benchmark.h>
 #include <flatland/engine/optim.h>
 
@@ -52,4 +54,6 @@ void step_of_a_tiny_network(benchmark::State& state) {
 
 BENCHMARK(chain_of_additions)->Unit(benchmark::kMicrosecond);
 BENCHMARK(step_of_a_tiny_network)->Unit(benchmark::kMicrosecond);
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  return bench::run(argc, argv);
+}

@@ -355,39 +355,42 @@ def pynndescent_knn(_):
     return lambda: NNDescent(x, n_neighbors=16, n_jobs=args.rival_threads, random_state=1)  # each item is its own first
 
 
-# name: (program, benchmark, [(rival, factory, repeats a round, needs ParaDime)]); 0 repeats: the rival's work says its
-# milliseconds itself
+# name: (program, benchmark, images that rivals are given, [(rival, factory, repeats a round, needs ParaDime)]);
+# 0 repeats: the rival's work says its milliseconds itself
 measures = {
-    "tsne_step": ("bench_phase", f"tsne_step/threads:{args.threads}/",
+    "tsne_step": ("bench_phase", f"tsne_step/threads:{args.threads}/", N,
                   [("ParaDime", paradime_step, 5, True), ("tuned PyTorch", tuned_step, 15, False)]),
-    "tsne_step_of_20000": ("bench_phase", f"tsne_step_of_20000/threads:{args.threads}/",
+    "tsne_step_of_20000": ("bench_phase", f"tsne_step_of_20000/threads:{args.threads}/", MANY,
                            [("ParaDime", paradime_step, 3, True)]),
-    "umap_step": ("bench_phase", f"umap_step/threads:{args.threads}/",
+    "umap_step": ("bench_phase", f"umap_step/threads:{args.threads}/", N,
                   [("ParaDime", paradime_umap_step, 3, True), ("tuned PyTorch", tuned_umap_step, 15, False)]),
-    "hybrid_step": ("bench_phase", f"hybrid_step/threads:{args.threads}/", [("own t-SNE step", own_tsne_step, 0, False)]),
-    "autoencoder_step": ("bench_loop", f"autoencoder_step/threads:{args.threads}/",
+    "hybrid_step": ("bench_phase", f"hybrid_step/threads:{args.threads}/", N,
+                    [("own t-SNE step", own_tsne_step, 0, False)]),
+    "autoencoder_step": ("bench_loop", f"autoencoder_step/threads:{args.threads}/", N,
                          [("DataLoader", loader_autoencoder_step, 158, False),
                           ("tuned PyTorch", tuned_autoencoder_step, 158, False)]),
-    "product": ("bench_matmul", f"float/layer_1/500x100x784/threads:{args.threads}/",
+    "product": ("bench_matmul", f"float/layer_1/500x100x784/threads:{args.threads}/", N,
                 [("NumPy, OpenBLAS", numpy_product, 101, False), ("PyTorch, MKL", torch_product, 101, False)]),
-    "sub_matrix": ("bench_step", f"sub_matrix/threads:{args.threads}/", [("ParaDime", paradime_sub_matrix, 5, True)]),
-    "pairs": ("bench_step", f"loss_and_its_gradient/threads:{args.threads}/", [("ParaDime", paradime_pairs, 9, True)]),
-    "perplexity": ("bench_relations", f"perplexity/90/{args.threads}/",
+    "sub_matrix": ("bench_step", f"sub_matrix/threads:{args.threads}/", N,
+                   [("ParaDime", paradime_sub_matrix, 5, True)]),
+    "pairs": ("bench_step", f"loss_and_its_gradient/threads:{args.threads}/", N,
+              [("ParaDime", paradime_pairs, 9, True)]),
+    "perplexity": ("bench_relations", f"perplexity/90/{args.threads}/", N,
                    [("ParaDime", paradime_perplexity, 1, True), ("scikit-learn", sklearn_perplexity, 5, False)]),
-    "sigma": ("bench_relations", f"connectivity/30/{args.threads}/", [("ParaDime", paradime_sigma, 1, True)]),
-    "apply": ("bench_step", f"apply/threads:{args.threads}/", [("PyTorch", torch_apply, 9, False)]),
-    "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/",
+    "sigma": ("bench_relations", f"connectivity/30/{args.threads}/", N, [("ParaDime", paradime_sigma, 1, True)]),
+    "apply": ("bench_step", f"apply/threads:{args.threads}/", N, [("PyTorch", torch_apply, 9, False)]),
+    "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/", N,
             [("scikit-learn", sklearn_knn, 1, False), ("pynndescent", pynndescent_images, 1, False)]),
-    "knn_of_20000": ("bench_pairs", f"knn/images_20000x784/k:91/threads:{args.threads}/",
+    "knn_of_20000": ("bench_pairs", f"knn/images_20000x784/k:91/threads:{args.threads}/", MANY,
                      [("scikit-learn", sklearn_knn, 1, False), ("pynndescent", pynndescent_images, 1, False)]),
-    "knn_approximate": ("bench_neighbors", f"approximate/100000x50/k:15/threads:{args.threads}/",
+    "knn_approximate": ("bench_neighbors", f"approximate/100000x50/k:15/threads:{args.threads}/", N,
                         [("pynndescent", pynndescent_knn, 1, False)]),
 }
 
-images = {N: mnist(N), MANY: mnist(MANY)}
+images = mnist(MANY)
 before = calibration()
 print(f"{'measure':18} {'ours ms':>9} {'rival':>15} {'rival ms':>9} {'ratio':>7} {'range':>15}")
-for measure, (program, name, rivals) in measures.items():
+for measure, (program, name, items, rivals) in measures.items():
     if args.only and measure not in args.only.split(","):
         continue
     steps = []
@@ -396,7 +399,7 @@ for measure, (program, name, rivals) in measures.items():
             print(f"{measure:18} {'':9} {rival:>15}  not installed")
             continue
         try:
-            work = factory(images[MANY if measure.endswith("_of_20000") else N])
+            work = factory(images[:items])
         except ImportError:
             print(f"{measure:18} {'':9} {rival:>15}  not installed")
             continue

@@ -46,12 +46,12 @@ void kl_divergence(const Exec& exec, double eps, In<T> p, MatView<const T> q, T*
   const std::int64_t tiles = ceil_div(n, rows);
   const ScratchArray<double> part(exec, tiles);
   with_isa([&](auto isa) {
-    parallel_for(exec, tiles, [&](std::int64_t tile, int) {
+    for_tiles(exec, n, rows, [&](std::int64_t first, std::int64_t count) {
       double sum = 0;
-      for (std::int64_t i = tile * rows; i < std::min(n, (tile + 1) * rows); ++i)
+      for (std::int64_t i = first; i < first + count; ++i)
         sum += kl_range<isa, T>(eps, p.row(i), q.row(i), i) +
                kl_range<isa, T>(eps, p.row(i) + i + 1, q.row(i) + i + 1, n - i - 1);
-      part[tile] = sum;
+      part[first / rows] = sum;
     });
   });
   *value = mean<T>(part, tiles, n);
@@ -70,8 +70,8 @@ void kl_divergence_backward(const Exec& exec, double eps, const T* upstream, In<
   const std::int64_t rows = tile_rows(n);
   const T scale = mean_share(*upstream, n);
   with_isa([&](auto isa) {
-    parallel_for(exec, ceil_div(n, rows), [&](std::int64_t tile, int) {
-      for (std::int64_t i = tile * rows; i < std::min(n, (tile + 1) * rows); ++i) {
+    for_tiles(exec, n, rows, [&](std::int64_t first, std::int64_t count) {
+      for (std::int64_t i = first; i < first + count; ++i) {
         T* dq_row = dq.data ? dq.row(i) : nullptr;
         T* dp_row = dp.data ? dp.row(i) : nullptr;
         kl_backward_range<isa, T>(eps, scale, p.row(i), q.row(i), dq_row, dp_row, n);
@@ -91,10 +91,8 @@ void fuzzy_cross_entropy(const Exec& exec, double eps, InSpan<T> p, std::span<co
   const std::int64_t tiles = ceil_div(n, k_divergence_tile);
   const ScratchArray<double> part(exec, tiles);
   with_isa([&](auto isa) {
-    parallel_for(exec, tiles, [&](std::int64_t tile, int) {
-      const std::int64_t first = tile * k_divergence_tile;
-      part[tile] = fuzzy_range<isa, T>(eps, p.data() + first, q.data() + first,
-                                       std::min(k_divergence_tile, n - first));
+    for_tiles(exec, n, k_divergence_tile, [&](std::int64_t first, std::int64_t count) {
+      part[first / k_divergence_tile] = fuzzy_range<isa, T>(eps, p.data() + first, q.data() + first, count);
     });
   });
   *value = mean<T>(part, tiles, n);
@@ -110,10 +108,8 @@ void fuzzy_cross_entropy_backward(const Exec& exec, double eps, const T* upstrea
   const std::int64_t n = std::ssize(p);
   const T scale = mean_share(*upstream, n);
   with_isa([&](auto isa) {
-    parallel_for(exec, ceil_div(n, k_divergence_tile), [&](std::int64_t tile, int) {
-      const std::int64_t first = tile * k_divergence_tile;
-      fuzzy_backward_range<isa, T>(eps, scale, p.data() + first, q.data() + first, dq.data() + first,
-                                   std::min(k_divergence_tile, n - first));
+    for_tiles(exec, n, k_divergence_tile, [&](std::int64_t first, std::int64_t count) {
+      fuzzy_backward_range<isa, T>(eps, scale, p.data() + first, q.data() + first, dq.data() + first, count);
     });
   });
 }

@@ -44,8 +44,8 @@ TreeShape tree_shape_for(std::int64_t n, std::int64_t k) {
 // Calls f(i) for all rows i, in blocks.
 template <class F>
 void for_each_row(const Exec& exec, std::int64_t n, F f) {
-  parallel_for(exec, ceil_div(n, k_join_rows), [&](std::int64_t block, int) {
-    for (std::int64_t i = block * k_join_rows; i < std::min(n, (block + 1) * k_join_rows); ++i) f(i);
+  for_tiles(exec, n, k_join_rows, [&](std::int64_t first, std::int64_t count) {
+    for (std::int64_t i = first; i < first + count; ++i) f(i);
   });
 }
 

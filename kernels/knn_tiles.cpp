@@ -72,8 +72,8 @@ void tile_rows(const Exec& exec, const KeyRows<T>& rows, const TileScale& scale,
                float* norm) {
   const std::int64_t n = rows.x.rows;
   std::fill(norm + n, norm + n + k_candidate_pad, 0.f);
-  parallel_for(exec, ceil_div(n, k_knn_rows), [&](std::int64_t block, int) {
-    for (std::int64_t i = block * k_knn_rows; i < std::min((block + 1) * k_knn_rows, n); ++i) {
+  for_tiles(exec, n, k_knn_rows, [&](std::int64_t first, std::int64_t count) {
+    for (std::int64_t i = first; i < first + count; ++i) {
       float* out = z.row(i);
       for_values<T>(rows, i, [&](std::int64_t k, double v) {
         out[k] = static_cast<float>((v - scale.shift[static_cast<std::size_t>(k)]) * scale.factor);

@@ -146,9 +146,8 @@ void check_triangle(const char* who, std::size_t condensed, std::int64_t rows, s
 // Calls work(begin, end) for blocks of n rows.
 template <class Work>
 void for_row_blocks(const Exec& exec, std::int64_t n, const Work& work) {
-  parallel_for(exec, ceil_div(n, k_pairwise_rows), [&](std::int64_t task, int) {
-    work(task * k_pairwise_rows, std::min((task + 1) * k_pairwise_rows, n));
-  });
+  for_tiles(exec, n, k_pairwise_rows,
+            [&](std::int64_t first, std::int64_t count) { work(first, first + count); });
 }
 
 }  // namespace

@@ -24,8 +24,8 @@ void check_table(const char* who, std::size_t threshold, std::size_t alias) {
 
 template <class Draw>
 void for_draws(const Exec& exec, std::int64_t n, const Draw& draw) {
-  parallel_for(exec, ceil_div(n, k_draw_tile), [&](std::int64_t tile, int) {
-    for (std::int64_t i = tile * k_draw_tile; i < std::min(n, (tile + 1) * k_draw_tile); ++i) draw(i);
+  for_tiles(exec, n, k_draw_tile, [&](std::int64_t first, std::int64_t count) {
+    for (std::int64_t i = first; i < first + count; ++i) draw(i);
   });
 }
 

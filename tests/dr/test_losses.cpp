@@ -7,6 +7,7 @@
 #include "tests/support/edges.h"
 #include "tests/support/errors.h"
 #include "tests/support/golden.h"
+#include "tests/support/mirror_model.h"
 #include "tests/support/tensors.h"
 
 #include <cmath>
@@ -282,15 +283,6 @@ namespace {
 const RelationDataMap no_relations;
 const RelationMap no_batch_relations;
 const RelationContext no_context;
-
-// A model that gives its input back, so that losses can be fed coordinates.
-class MirrorModel : public Model {
- public:
-  Tensor encode(const Tensor& x) const override { return x; }
-  Tensor decode(const Tensor& z) const override { return z * 2.0; }
-  std::string name() const override { return "MirrorModel"; }
-  std::int64_t in_dim() const override { return -1; }
-};
 
 }  // namespace
 

@@ -3,6 +3,7 @@
 #include <flatland/engine/ops.h>
 
 #include "tests/support/devices.h"
+#include "tests/support/mirror_model.h"
 #include "tests/support/tensors.h"
 
 #include <utility>
@@ -11,14 +12,6 @@ using namespace flatland;
 using namespace flatland::test;
 
 namespace {
-
-// A model that gives its input back, so that a loss can be fed coordinates.
-class MirrorModel : public Model {
- public:
-  Tensor encode(const Tensor& x) const override { return x; }
-  std::string name() const override { return "MirrorModel"; }
-  std::int64_t in_dim() const override { return -1; }
-};
 
 Tensor correlation_loss(const Tensor& attribute, const Tensor& coordinate) {
   MirrorModel model;
