@@ -6,8 +6,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-
 template <ActivationKind kind, class T>
 __global__ void activate_kernel(T slope, MatView<const T> x, MatView<T> y) {
   for (std::int64_t i = thread_index(); i < x.rows * x.cols; i += thread_count()) {

@@ -38,6 +38,9 @@ namespace cuda {
 
 inline constexpr int k_warp = 32;
 inline constexpr unsigned k_all_lanes = 0xffffffffu;
+inline constexpr int k_threads = 256;  // of a block, and its warps
+inline constexpr int k_warps = k_threads / k_warp;
+inline constexpr int k_small_threads = 128;  // of a block whose rows are of unlike lengths
 
 // Error with `what` and the runtime's own words.
 void check(cudaError_t status, std::string_view what);
@@ -65,6 +68,17 @@ __device__ inline std::int64_t thread_index() {
 }
 __device__ inline std::int64_t thread_count() {
   return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+}
+
+// Where a warp takes a row, in blocks of k_small_threads: the blocks for all rows, its row and its lane.
+inline unsigned warp_blocks(std::int64_t rows) {
+  return static_cast<unsigned>(ceil_div(rows, k_small_threads / k_warp));
+}
+__device__ inline std::int64_t warp_row() {
+  return thread_index() / k_warp;
+}
+__device__ inline int warp_lane() {
+  return static_cast<int>(threadIdx.x) % k_warp;
 }
 
 // Values that one load or store moves, where pointers are aligned to it.

@@ -6,8 +6,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-
 // Blocks take rows in turn.
 template <class T>
 __global__ void kl_kernel(MatView<const T> p, MatView<const T> q, T eps, SumOut<T, 1> out) {

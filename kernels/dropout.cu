@@ -7,8 +7,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-
 // The last block to be done moves the state on: all have read it by then.
 template <class T>
 __global__ void dropout_kernel(Dropout<T> rule, DropoutState* state, std::int64_t n, const T* x, T* mask,

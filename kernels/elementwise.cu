@@ -6,8 +6,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-
 // --- dense arrays and single numbers ------------------------------------------------------------------
 
 // An input: a dense array, or one number, lying in memory or given, for all places.

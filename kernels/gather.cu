@@ -9,9 +9,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-constexpr int k_warps = k_threads / k_warp;
-
 // --- gather -------------------------------------------------------------------------------------------
 
 template <int width, class T>
@@ -34,8 +31,8 @@ bool aligned_for_packs(const MatView<T>& m) {
 
 // --- scatter ------------------------------------------------------------------------------------------
 
-constexpr std::int64_t k_few = 8192;  // so many indices are searched, more are sorted
-constexpr int k_held = 4;             // columns that a lane adds up at once
+constexpr std::int64_t k_few_indices = 8192;  // so many indices are searched, more are sorted
+constexpr int k_held = 4;                     // columns that a lane adds up at once
 
 // x[row,:] += the rows of y that a copy of `places` names, in its order, until it names -1; by one warp.
 template <class T, class Places>
@@ -163,7 +160,7 @@ void gather_rows(const Exec& exec, MatView<const T> x, const std::int64_t* index
 template <class T>
 void scatter_add_rows(const Exec& exec, MatView<const T> y, const std::int64_t* index, MatView<T> x) {
   const unsigned grid = x.cols > 0 ? blocks_for(y.rows, k_warps) : 0;
-  if (y.rows <= k_few) return launch(exec, scatter_few_kernel<T>, grid, k_threads, 0, y, index, x);
+  if (y.rows <= k_few_indices) return launch(exec, scatter_few_kernel<T>, grid, k_threads, 0, y, index, x);
   constexpr std::int64_t limit = std::int64_t{1} << 32;
   FLATLAND_CHECK(y.rows < limit && x.rows < limit, "scatter_add_rows: y is ", y, " and x ", x,
                  "; on cuda they may have fewer than 2^32 rows");

@@ -136,26 +136,26 @@ __global__ void __launch_bounds__(threads)
   if (blockIdx.x == 0 && blockIdx.y == 0) *out.done = 0;
 }
 
-constexpr int k_side = 32;  // rows and columns of a tile below
+constexpr int k_tile_side = 32;  // rows and columns of a tile below
 constexpr int k_wide_threads = 256;
 
 // The same for any number of dimensions: the falls of a tile of pairs, then the forces, which stay in memory.
 template <class T, class Kernel>
 __global__ void __launch_bounds__(k_wide_threads)
     repulse_wide_kernel(MatView<const T> y, Kernel kernel, T scale, std::int64_t run, Partials out) {
-  FLATLAND_SHARED(T, fall, k_side * (k_side + 1));
+  FLATLAND_SHARED(T, fall, k_tile_side * (k_tile_side + 1));
   const int t = static_cast<int>(threadIdx.x);
   const std::int64_t n = y.rows, d = y.cols;
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * k_side;
-  const int rows = static_cast<int>(n - first < k_side ? n - first : k_side);
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * k_tile_side;
+  const int rows = static_cast<int>(n - first < k_tile_side ? n - first : k_tile_side);
   const auto coordinate = [&](std::int64_t i, std::int64_t c) { return pair_coordinate(y(i, c), scale); };
   double weight = 0;
   const std::int64_t past = blockIdx.y * run + run < n ? blockIdx.y * run + run : n;
-  for (std::int64_t begin = blockIdx.y * run; begin < past; begin += k_side) {
-    const int columns = static_cast<int>(n - begin < k_side ? n - begin : k_side);
+  for (std::int64_t begin = blockIdx.y * run; begin < past; begin += k_tile_side) {
+    const int columns = static_cast<int>(n - begin < k_tile_side ? n - begin : k_tile_side);
     __syncthreads();
-    for (int pair = t; pair < k_side * k_side; pair += k_wide_threads) {
-      const int r = pair / k_side, j = pair % k_side;
+    for (int pair = t; pair < k_tile_side * k_tile_side; pair += k_wide_threads) {
+      const int r = pair / k_tile_side, j = pair % k_tile_side;
       if (r >= rows || j >= columns) continue;
       T base = 1;
       for (std::int64_t c = 0; c < d; ++c) {
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(k_wide_threads)
       const T inv = inverse(base);
       const T w = kernel.weight_at(base, inv);
       if (first + r != begin + j) weight += static_cast<double>(w);
-      fall[r * (k_side + 1) + j] = kernel.fall(w, inv);
+      fall[r * (k_tile_side + 1) + j] = kernel.fall(w, inv);
     }
     __syncthreads();
     for (std::int64_t at = t; at < rows * d; at += k_wide_threads) {
@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(k_wide_threads)
       const T own = coordinate(first + r, c);
       T sum = 0;
       for (int j = 0; j < columns; ++j)
-        sum = fma(T(fall[r * (k_side + 1) + j]), own - coordinate(begin + j, c), sum);
+        sum = fma(T(fall[r * (k_tile_side + 1) + j]), own - coordinate(begin + j, c), sum);
       double& push = out.run_push[(blockIdx.y * d + c) * n + first + r];
       push = (begin == blockIdx.y * run ? 0 : push) + static_cast<double>(sum);
     }
@@ -186,8 +186,7 @@ __global__ void __launch_bounds__(k_wide_threads)
 
 // --- the entries of p -----------------------------------------------------------------------------------
 
-constexpr int k_threads = 128;
-constexpr int k_warps = k_threads / k_warp;
+constexpr int k_small_warps = k_small_threads / k_warp;
 
 // Reads what another block of the same launch may have written.
 __device__ inline double fresh(const double* value) {
@@ -196,8 +195,8 @@ __device__ inline double fresh(const double* value) {
 // The sum of n values, in every thread of the block.
 __device__ inline double sum_of(const double* value, std::int64_t n) {
   double sum = 0;
-  for (std::int64_t i = threadIdx.x; i < n; i += k_threads) sum += fresh(value + i);
-  return block_sum<k_threads>(sum);
+  for (std::int64_t i = threadIdx.x; i < n; i += k_small_threads) sum += fresh(value + i);
+  return block_sum<k_small_threads>(sum);
 }
 
 // Loss and gradient from the sums of all blocks, by `blocks` blocks together.
@@ -209,8 +208,8 @@ __device__ void write_result(const Partials& in, std::int64_t parts, double fact
   if (block == 0 && threadIdx.x == 0) *value = static_cast<T>(loss / static_cast<double>(n > 0 ? n : 1));
   if (dy.data == nullptr) return;
   factor *= fresh(in.scale);
-  for (std::int64_t at = static_cast<std::int64_t>(block) * k_threads + threadIdx.x; at < n * dy.cols;
-       at += static_cast<std::int64_t>(blocks) * k_threads)
+  for (std::int64_t at = static_cast<std::int64_t>(block) * k_small_threads + threadIdx.x; at < n * dy.cols;
+       at += static_cast<std::int64_t>(blocks) * k_small_threads)
     dy(at / dy.cols, at % dy.cols) =
         static_cast<T>(pair_gradient(factor, fresh(in.pull + at), share, fresh(in.push + at)));
 }
@@ -223,7 +222,7 @@ __global__ void write_result_kernel(Partials in, std::int64_t parts, double fact
 
 // A warp a row. D = 0: any number of dimensions.
 template <class T, int D, class Kernel>
-__global__ void __launch_bounds__(k_threads)
+__global__ void __launch_bounds__(k_small_threads)
     attract_kernel(MatView<const T> y, Kernel kernel, T scale, SparseRows<T> p, T eps, Partials out,
                    double factor, MatView<T> dy, T* value, bool last_writes) {
   const int lane = static_cast<int>(threadIdx.x) % k_warp;
@@ -231,8 +230,8 @@ __global__ void __launch_bounds__(k_threads)
   const double inverse_sum = inverse_weight(sum_of(out.weight, out.blocks));
   const T q_scale = static_cast<T>(inverse_sum);
   double loss = 0, share = 0;
-  for (std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * k_warps + threadIdx.x / k_warp; row < n;
-       row += static_cast<std::int64_t>(gridDim.x) * k_warps) {
+  for (std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * k_small_warps + threadIdx.x / k_warp;
+       row < n; row += static_cast<std::int64_t>(gridDim.x) * k_small_warps) {
     double force[D > 0 ? D : 1] = {};
     if (D == 0 && lane == 0)
       for (std::int64_t c = 0; c < d; ++c) out.pull[row * d + c] = 0;
@@ -273,8 +272,8 @@ __global__ void __launch_bounds__(k_threads)
       if (D > 0) out.pull[row * d + c] = pull;
     }
   }
-  loss = block_sum<k_threads>(loss);
-  share = block_sum<k_threads>(share);
+  loss = block_sum<k_small_threads>(loss);
+  share = block_sum<k_small_threads>(share);
   if (threadIdx.x == 0) {
     out.loss[blockIdx.x] = loss;
     out.share[blockIdx.x] = share;
@@ -308,7 +307,7 @@ struct Cut {
   dim3 grid() const { return {static_cast<unsigned>(row_blocks), static_cast<unsigned>(runs)}; }
 };
 
-constexpr std::int64_t k_few = 2048;  // items up to here: small blocks, one row a thread
+constexpr std::int64_t k_few_items = 2048;  // items up to here: small blocks, one row a thread
 
 template <class F>
 void with_dimensions(std::int64_t d, F&& f) {
@@ -324,8 +323,8 @@ void with_kernel(double alpha, F&& f) {
 }
 
 Cut cut_of(std::int64_t n, std::int64_t d) {
-  if (d > 3) return Cut(n, k_side, k_side);
-  return n <= k_few ? Cut(n, 64, 32) : Cut(n, 512, 128);
+  if (d > 3) return Cut(n, k_tile_side, k_tile_side);
+  return n <= k_few_items ? Cut(n, 64, 32) : Cut(n, 512, 128);
 }
 
 template <class T, int D, class Kernel>
@@ -334,7 +333,7 @@ void repulse(const Exec& exec, const Cut& cut, MatView<const T> y, const Kernel&
   if constexpr (D == 0)
     launch(exec, repulse_wide_kernel<T, Kernel>, cut.grid(), k_wide_threads, 0, y, kernel, scale, cut.run,
            partials);
-  else if (y.rows <= k_few)
+  else if (y.rows <= k_few_items)
     launch(exec, repulse_kernel<T, D, 64, 1, 32, Kernel>, cut.grid(), 64, 0, y, kernel, scale, cut.run,
            partials);
   else
@@ -351,7 +350,7 @@ void kl_student_t(const Exec& exec, double alpha, double eps, MatView<const T> y
   const std::int64_t n = y.rows, d = y.cols;
   const Cut cut = cut_of(n, d);
   const std::int64_t blocks = cut.row_blocks * cut.runs;
-  const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(n, k_warps), 1, 1024);
+  const std::int64_t parts = std::clamp<std::int64_t>(ceil_div(n, k_small_warps), 1, 1024);
   const ScratchArray<double> weight(exec, blocks), run_push(exec, checked_mul(cut.runs * d, n)),
       loss(exec, parts), share(exec, parts), push(exec, n * d), pull(exec, n * d), q_scale(exec, 1);
   const ScratchArray<unsigned> done(exec, 1);
@@ -364,13 +363,13 @@ void kl_student_t(const Exec& exec, double alpha, double eps, MatView<const T> y
     with_kernel<T>(alpha, [&](auto kernel) {
       using Kernel = decltype(kernel);
       repulse<T, dimensions>(exec, cut, y, kernel, scale, partials);
-      launch(exec, attract_kernel<T, dimensions, Kernel>, static_cast<unsigned>(parts), k_threads, 0, y,
+      launch(exec, attract_kernel<T, dimensions, Kernel>, static_cast<unsigned>(parts), k_small_threads, 0, y,
              kernel, scale, p, static_cast<T>(eps), partials, factor, dy, value, last_writes);
     });
   });
   if (!last_writes)
-    launch(exec, write_result_kernel<T>, blocks_for(n * d + 1, k_threads), k_threads, 0, partials, parts,
-           factor, dy, n, value);
+    launch(exec, write_result_kernel<T>, blocks_for(n * d + 1, k_small_threads), k_small_threads, 0, partials,
+           parts, factor, dy, n, value);
 }
 
 template void kl_student_t(const Exec&, double, double, MatView<const float>, const SparseRows<float>&,

@@ -6,40 +6,40 @@ namespace {
 
 // --- all pairs of two blocks of rows ------------------------------------------------------------------
 
-constexpr int k_tile = 32;   // rows and columns of keys a block computes, 2 by 2 a thread
-constexpr int k_side = 16;   // threads a side
-constexpr int k_depth = 16;  // coordinates in shared memory at once
-constexpr int k_stride = k_tile + 1;
+constexpr int k_key_tile = 32;   // rows and columns of keys a block computes, 2 by 2 a thread
+constexpr int k_key_side = 16;   // threads a side
+constexpr int k_key_depth = 16;  // coordinates in shared memory at once
+constexpr int k_key_stride = k_key_tile + 1;
 
-// Coordinates k0, ... of up to k_tile rows as [coordinate][row]; zeros past the ends, which add nothing.
+// Coordinates k0, ... of up to k_key_tile rows as [coordinate][row]; zeros past the ends, which add nothing.
 template <class T, class Shared, class RowAt>
 __device__ void load_rows(Shared& shared, const KeyRows<T>& rows, std::int64_t k0, std::int64_t left,
                           const RowAt& row_at) {
-  for (int at = static_cast<int>(threadIdx.x); at < k_tile * k_depth; at += k_side * k_side) {
-    const int row = at / k_depth, k = at % k_depth;
+  for (int at = static_cast<int>(threadIdx.x); at < k_key_tile * k_key_depth; at += k_key_side * k_key_side) {
+    const int row = at / k_key_depth, k = at % k_key_depth;
     const bool inside = row < left && k0 + k < rows.x.cols;
-    shared[k * k_stride + row] = inside ? rows.value(row_at(row), k0 + k) : 0.;
+    shared[k * k_key_stride + row] = inside ? rows.value(row_at(row), k0 + k) : 0.;
   }
 }
 
 template <Term term, class T>
-__global__ void __launch_bounds__(k_side* k_side)
+__global__ void __launch_bounds__(k_key_side* k_key_side)
     block_keys_kernel(KeyRows<T> query, RowList list, KeyRows<T> base, std::int64_t first,
                       MatView<double> keys) {
-  FLATLAND_SHARED(double, shared_x, k_depth* k_stride);
-  FLATLAND_SHARED(double, shared_y, k_depth* k_stride);
-  const std::int64_t col_tiles = (keys.cols + k_tile - 1) / k_tile;
-  const std::int64_t row0 = blockIdx.x / col_tiles * k_tile, col0 = blockIdx.x % col_tiles * k_tile;
-  const int ty = static_cast<int>(threadIdx.x) / k_side, tx = static_cast<int>(threadIdx.x) % k_side;
+  FLATLAND_SHARED(double, shared_x, k_key_depth* k_key_stride);
+  FLATLAND_SHARED(double, shared_y, k_key_depth* k_key_stride);
+  const std::int64_t col_tiles = (keys.cols + k_key_tile - 1) / k_key_tile;
+  const std::int64_t row0 = blockIdx.x / col_tiles * k_key_tile, col0 = blockIdx.x % col_tiles * k_key_tile;
+  const int ty = static_cast<int>(threadIdx.x) / k_key_side, tx = static_cast<int>(threadIdx.x) % k_key_side;
   double sum[2][2][k_key_lanes] = {};
-  for (std::int64_t k0 = 0; k0 < query.x.cols; k0 += k_depth) {
+  for (std::int64_t k0 = 0; k0 < query.x.cols; k0 += k_key_depth) {
     load_rows(shared_x, query, k0, keys.rows - row0, [&](int r) { return list[row0 + r]; });
     load_rows(shared_y, base, k0, keys.cols - col0, [&](int r) { return first + col0 + r; });
     __syncthreads();
 #pragma unroll
-    for (int k = 0; k < k_depth; ++k) {
-      const double x[2] = {shared_x[k * k_stride + ty], shared_x[k * k_stride + ty + k_side]};
-      const double y[2] = {shared_y[k * k_stride + tx], shared_y[k * k_stride + tx + k_side]};
+    for (int k = 0; k < k_key_depth; ++k) {
+      const double x[2] = {shared_x[k * k_key_stride + ty], shared_x[k * k_key_stride + ty + k_key_side]};
+      const double y[2] = {shared_y[k * k_key_stride + tx], shared_y[k * k_key_stride + tx + k_key_side]};
 #pragma unroll
       for (int r = 0; r < 2; ++r)
 #pragma unroll
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(k_side* k_side)
   for (int r = 0; r < 2; ++r)
 #pragma unroll
     for (int s = 0; s < 2; ++s) {
-      const std::int64_t i = row0 + ty + r * k_side, j = col0 + tx + s * k_side;
+      const std::int64_t i = row0 + ty + r * k_key_side, j = col0 + tx + s * k_key_side;
       if (i >= keys.rows || j >= keys.cols) continue;
       double key = combined_key<term>(sum[r][s]);
       if (query.units != nullptr)
@@ -98,9 +98,9 @@ __global__ void __launch_bounds__(k_list_threads)
 template <class T>
 void keys_of_block(const Exec& exec, const KnnSearch<T>& search, const RowList& list, std::int64_t first,
                    MatView<double> keys) {
-  const auto tiles = static_cast<unsigned>(ceil_div(keys.rows, k_tile) * ceil_div(keys.cols, k_tile));
+  const auto tiles = static_cast<unsigned>(ceil_div(keys.rows, k_key_tile) * ceil_div(keys.cols, k_key_tile));
   const auto run = [&](auto kernel) {
-    launch(exec, kernel, tiles, k_side * k_side, 0, search.query, list, search.base, first, keys);
+    launch(exec, kernel, tiles, k_key_side * k_key_side, 0, search.query, list, search.base, first, keys);
   };
   switch (search.form.term) {
     case Term::squares:

@@ -7,11 +7,10 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = k_knn_threads;
 constexpr std::int64_t k_mean_rows = 1024;
 
 template <class T>
-__global__ void unit_rows_kernel(DistanceForm form, MatView<const T> x, UnitRow* units) {
+__global__ void unit_keys_kernel(DistanceForm form, MatView<const T> x, UnitRow* units) {
   for (std::int64_t i = thread_index(); i < x.rows; i += thread_count())
     units[i] = unit_row(form, x.row(i), x.cols);
 }
@@ -37,7 +36,7 @@ __global__ void largest_kernel(KeyRows<T> rows, const double* shift, double* lar
     const double d = abs(rows.column(i, k) - shift[k]);
     most = d <= most ? most : d < __builtin_inf() ? d : __builtin_inf();
   }
-  most = block_reduce<k_threads>(most, 0., [](double a, double b) { return max(a, b); });
+  most = block_reduce<k_knn_threads>(most, 0., [](double a, double b) { return max(a, b); });
   if (threadIdx.x == 0) largest[blockIdx.x] = most;
 }
 
@@ -68,7 +67,7 @@ __global__ void tile_rows_kernel(KeyRows<T> rows, RowList list, const double* sh
 
 template <class T>
 void make_unit_rows(const Exec& exec, const DistanceForm& form, MatView<const T> x, UnitRow* units) {
-  launch(exec, unit_rows_kernel<T>, blocks_for(x.rows, 64), 64, 0, form, x, units);
+  launch(exec, unit_keys_kernel<T>, blocks_for(x.rows, 64), 64, 0, form, x, units);
 }
 
 template <class T>
@@ -78,9 +77,9 @@ void mean_of_rows(const Exec& exec, const KeyRows<T>& rows, double* shift) {
 
 template <class T>
 double largest_difference(const Exec& exec, const KeyRows<T>& rows, const double* shift) {
-  const auto blocks = std::min(blocks_for(rows.x.rows * rows.columns(), 8 * k_threads), 1024u);
+  const auto blocks = std::min(blocks_for(rows.x.rows * rows.columns(), 8 * k_knn_threads), 1024u);
   const ScratchArray<double> largest(exec, blocks);
-  launch(exec, largest_kernel<T>, blocks, k_threads, 0, rows, shift, largest.data());
+  launch(exec, largest_kernel<T>, blocks, k_knn_threads, 0, rows, shift, largest.data());
   std::vector<double> of_blocks(blocks);
   copy_to_host(exec, of_blocks.data(), largest.data(), blocks * sizeof(double));
   return of_blocks.empty() ? 0 : *std::max_element(of_blocks.begin(), of_blocks.end());
@@ -89,8 +88,8 @@ double largest_difference(const Exec& exec, const KeyRows<T>& rows, const double
 template <class T>
 void make_tile_rows(const Exec& exec, const KeyRows<T>& rows, const RowList& list, const TileScale& scale,
                     bool for_tensor_cores, MatView<float> z, float* norm) {
-  const auto blocks = static_cast<unsigned>(ceil_div(list.count, k_threads / k_warp));
-  launch(exec, tile_rows_kernel<T>, blocks, k_threads, 0, rows, list, scale.shift.data(), scale.factor,
+  const auto blocks = static_cast<unsigned>(ceil_div(list.count, k_knn_threads / k_warp));
+  launch(exec, tile_rows_kernel<T>, blocks, k_knn_threads, 0, rows, list, scale.shift.data(), scale.factor,
          1 - scale.bound, for_tensor_cores, z, norm);
 }
 

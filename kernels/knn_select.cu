@@ -5,8 +5,7 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = k_knn_threads;
-constexpr int k_rows_a_block = k_threads / k_warp;
+constexpr int k_rows_a_block = k_knn_threads / k_warp;
 constexpr float k_none = std::numeric_limits<float>::infinity();
 
 // Integers in the order of the keys; exact keys are not negative.
@@ -140,7 +139,7 @@ __device__ void shrink(Pool<double>& pool, const Pools<double>& pools) {
 }
 
 // A warp a row, four neighbouring products a lane.
-__global__ void __launch_bounds__(k_threads)
+__global__ void __launch_bounds__(k_knn_threads)
     scan_kernel(Pools<float> pools, TileNorms norms, RowList list, bool self, std::int64_t first,
                 MatView<const float> products) {
   const std::int64_t r = thread_index() / k_warp;
@@ -173,7 +172,7 @@ __global__ void __launch_bounds__(k_threads)
   pool.store(pools, r);
 }
 
-__global__ void __launch_bounds__(k_threads)
+__global__ void __launch_bounds__(k_knn_threads)
     finish_scan_kernel(Pools<float> pools, TileNorms norms, std::int64_t rows, std::int32_t* gave_up) {
   const std::int64_t r = thread_index() / k_warp;
   if (r >= rows) return;
@@ -184,8 +183,8 @@ __global__ void __launch_bounds__(k_threads)
 }
 
 // A warp a row. Keys of later rows must be smaller to get in: ties go to the lower index.
-__global__ void __launch_bounds__(k_threads) take_kernel(Pools<double> pools, RowList list, bool self,
-                                                         std::int64_t first, MatView<const double> keys) {
+__global__ void __launch_bounds__(k_knn_threads) take_kernel(Pools<double> pools, RowList list, bool self,
+                                                             std::int64_t first, MatView<const double> keys) {
   constexpr int at_once = 4;
   const std::int64_t r = thread_index() / k_warp;
   if (r >= keys.rows) return;
@@ -262,28 +261,28 @@ unsigned blocks_of_warps(std::int64_t rows) {
 }  // namespace
 
 void clear(const Exec& exec, const Pools<float>& pools, std::int64_t rows) {
-  launch(exec, clear_kernel<float>, static_cast<unsigned>(ceil_div(rows, k_threads)), k_threads, 0, pools,
-         rows, k_none);
+  launch(exec, clear_kernel<float>, static_cast<unsigned>(ceil_div(rows, k_knn_threads)), k_knn_threads, 0,
+         pools, rows, k_none);
 }
 void clear(const Exec& exec, const Pools<double>& pools, std::int64_t rows) {
-  launch(exec, clear_kernel<double>, static_cast<unsigned>(ceil_div(rows, k_threads)), k_threads, 0, pools,
-         rows, -1.);
+  launch(exec, clear_kernel<double>, static_cast<unsigned>(ceil_div(rows, k_knn_threads)), k_knn_threads, 0,
+         pools, rows, -1.);
 }
 
 void scan(const Exec& exec, const Pools<float>& pools, const TileNorms& norms, const RowList& list, bool self,
           std::int64_t first, MatView<const float> products) {
-  launch(exec, scan_kernel, blocks_of_warps(list.count), k_threads, 0, pools, norms, list, self, first,
+  launch(exec, scan_kernel, blocks_of_warps(list.count), k_knn_threads, 0, pools, norms, list, self, first,
          products);
 }
 
 void finish_scan(const Exec& exec, const Pools<float>& pools, const TileNorms& norms, std::int64_t rows,
                  std::int32_t* gave_up) {
-  launch(exec, finish_scan_kernel, blocks_of_warps(rows), k_threads, 0, pools, norms, rows, gave_up);
+  launch(exec, finish_scan_kernel, blocks_of_warps(rows), k_knn_threads, 0, pools, norms, rows, gave_up);
 }
 
 void take(const Exec& exec, const Pools<double>& pools, const RowList& list, bool self, std::int64_t first,
           MatView<const double> keys) {
-  launch(exec, take_kernel, blocks_of_warps(list.count), k_threads, 0, pools, list, self, first, keys);
+  launch(exec, take_kernel, blocks_of_warps(list.count), k_knn_threads, 0, pools, list, self, first, keys);
 }
 
 template <class T>

@@ -35,14 +35,12 @@ __device__ T finish(const Epilogue<T>& epilogue, T value, std::int64_t col) {
 
 // --- small products -----------------------------------------------------------------------------------
 
-constexpr int k_threads = 256;
-constexpr int k_warps = k_threads / k_warp;
 // A block's tile of c. Each warp has all of it: a lane 4 by 4 values, 4 lanes down and 8 across.
 constexpr int k_tile_rows = 16;
 constexpr int k_tile_cols = 32;
 // So many k are in shared memory at once.
 template <class T>
-inline constexpr int k_depth = sizeof(T) == 4 ? 128 : 32;
+inline constexpr int k_product_depth = sizeof(T) == 4 ? 128 : 32;
 
 // c[i,j] = sum_k a(i, k) b(j, k). An operand is `deep` where k runs along the lines of its memory; else i or
 // j does.
@@ -76,12 +74,12 @@ struct GradientOperand {
   }
 };
 
-// A part of an operand, `rows` by k_depth: from global memory to registers, from there to shared memory. It
-// lies there as in global memory; rows of a deep one are a quad longer, so that lanes that read different
-// rows meet in no bank.
+// A part of an operand, `rows` by k_product_depth: from global memory to registers, from there to shared
+// memory. It lies there as in global memory; rows of a deep one are a quad longer, so that lanes that read
+// different rows meet in no bank.
 template <class T, bool deep, int rows>
 struct Part {
-  static constexpr int depth = k_depth<T>;
+  static constexpr int depth = k_product_depth<T>;
   static constexpr int length = deep ? depth / 4 : rows / 4;  // of a line in quads
   static constexpr int stride = deep ? length + 1 : length;
   static constexpr int lines = deep ? rows : depth;
@@ -155,17 +153,17 @@ __device__ void product_tile(std::int64_t tile, const A& a, const Operand<T>& b,
   PartB next_b;
   next_a.load(a, row0, c.rows - row0, 0, depth);
   next_b.load(b, col0, c.cols - col0, 0, depth);
-  for (std::int64_t k0 = 0; k0 < depth; k0 += k_depth<T>) {
+  for (std::int64_t k0 = 0; k0 < depth; k0 += k_product_depth<T>) {
     next_a.store(shared_a);
     next_b.store(shared_b);
     __syncthreads();
     const std::int64_t left = depth - k0;
-    if (left > k_depth<T>) {
-      next_a.load(a, row0, c.rows - row0, k0 + k_depth<T>, left - k_depth<T>);
-      next_b.load(b, col0, c.cols - col0, k0 + k_depth<T>, left - k_depth<T>);
+    if (left > k_product_depth<T>) {
+      next_a.load(a, row0, c.rows - row0, k0 + k_product_depth<T>, left - k_product_depth<T>);
+      next_b.load(b, col0, c.cols - col0, k0 + k_product_depth<T>, left - k_product_depth<T>);
     }
 #pragma unroll
-    for (int q = warp; q < k_depth<T> / 4; q += k_warps) {
+    for (int q = warp; q < k_product_depth<T> / 4; q += k_warps) {
       if (q * 4 >= left) break;
       T x[4][4], y[4][4];
       PartA::read(shared_a, lane_row, 4, q, x);

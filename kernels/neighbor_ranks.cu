@@ -10,19 +10,18 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = k_knn_threads;
 constexpr std::int64_t k_block_rows = 2048;  // products of such blocks fit the L2 cache of a large GPU
 constexpr int k_group = 8;                   // neighbours at once
 constexpr int k_key_width = static_cast<int>(k_key_lanes);
 constexpr int k_pairs = k_warp / k_key_width;  // a warp settles at once
 
-__global__ void scale_kernel(double factor, std::int64_t n, UnitRow* units) {
+__global__ void scale_units_kernel(double factor, std::int64_t n, UnitRow* units) {
   for (std::int64_t i = thread_index(); i < n; i += thread_count()) units[i] = {0, factor};
 }
 
 // keys[i * K + a] = key of row i and its neighbour a
 template <class T>
-__global__ void __launch_bounds__(k_threads)
+__global__ void __launch_bounds__(k_knn_threads)
     own_keys_kernel(KeyRows<T> rows, MatView<const std::int32_t> index, double* keys) {
   const std::int64_t pairs = index.rows * index.cols;
   for (std::int64_t first = thread_index() / k_warp * k_pairs; first < pairs;
@@ -62,7 +61,7 @@ struct Bounds {
 
 // Adds the items first, first + 1, ... to the ranks of rows row0, row0 + 1, ...
 template <class T>
-__global__ void __launch_bounds__(k_threads)
+__global__ void __launch_bounds__(k_knn_threads)
     count_kernel(KeyRows<T> rows, Bounds bounds, std::int64_t row0, std::int64_t first,
                  MatView<const float> products, MatView<const std::int32_t> index, const double* keys,
                  MatView<std::int32_t> rank) {
@@ -129,11 +128,12 @@ void neighbor_ranks(const Exec& exec, MatView<const T> x, MatView<const std::int
   make_tile_rows<T>(exec, {x}, {nullptr, 0, n}, scale, false, z, low.data());
 
   const ScratchArray<UnitRow> units(exec, n);
-  launch(exec, scale_kernel, blocks_for(n, k_threads), k_threads, 0, scale.factor, n, units.data());
+  launch(exec, scale_units_kernel, blocks_for(n, k_knn_threads), k_knn_threads, 0, scale.factor, n,
+         units.data());
   const KeyRows<T> rows{x, units.data()};
   const ScratchArray<double> keys(exec, checked_mul(n, index.cols));
-  launch(exec, own_keys_kernel<T>, blocks_for(n * index.cols, k_threads / k_key_width), k_threads, 0, rows,
-         index, keys.data());
+  launch(exec, own_keys_kernel<T>, blocks_for(n * index.cols, k_knn_threads / k_key_width), k_knn_threads, 0,
+         rows, index, keys.data());
 
   const Bounds bounds{low.data(), scale.slack(), rank_slack(scale)};
   const std::int64_t block = std::min(n, k_block_rows), ld = ceil_div(block, 4) * 4;
@@ -144,8 +144,8 @@ void neighbor_ranks(const Exec& exec, MatView<const T> x, MatView<const std::int
       const MatView<float> tile(products.data(), count, items, ld);
       matmul<float>(exec, Transpose::b, {z.row(row0), count, x.cols}, {z.row(first), items, x.cols}, tile,
                     false);
-      launch(exec, count_kernel<T>, static_cast<unsigned>(ceil_div(count, k_threads / k_warp)), k_threads, 0,
-             rows, bounds, row0, first, tile, index, keys.data(), rank);
+      launch(exec, count_kernel<T>, static_cast<unsigned>(ceil_div(count, k_knn_threads / k_warp)),
+             k_knn_threads, 0, rows, bounds, row0, first, tile, index, keys.data(), rank);
     }
 }
 

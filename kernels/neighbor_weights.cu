@@ -10,10 +10,9 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 128;
 constexpr int k_part = 8;  // so many float terms of a lane before they go to double
 
-struct Found {
+struct FirstFailure {
   unsigned long long missed = 0;
   long long bad_row = std::numeric_limits<long long>::max();
 };
@@ -126,9 +125,9 @@ struct Share {
 };
 
 template <WeightKind kind, int lanes, int per_lane, class T>
-__global__ void __launch_bounds__(k_threads)
+__global__ void __launch_bounds__(k_small_threads)
     search_kernel(MatView<const T> dist, double reach, int max_steps, double enough, MatView<T> weight,
-                  T* width, Found* found) {
+                  T* width, FirstFailure* found) {
   constexpr int k_sums = kind == WeightKind::perplexity ? 3 : 2;
   const std::int64_t row = thread_index() / lanes;
   const int lane = static_cast<int>(threadIdx.x) % lanes;
@@ -165,12 +164,12 @@ SearchResult search_rows(const Exec& exec, WeightKind kind, MatView<const T> dis
                          const RowSearch& search, MatView<T> weight, T* width) {
   FLATLAND_CHECK(dist.cols <= std::numeric_limits<int>::max() / 2, "search of weights: ", dist.cols,
                  " neighbours; on CUDA they reach 2^30");
-  Found found;
-  const ScratchArray<Found> on_device(exec, 1);
-  copy_to_device(exec, on_device.data(), &found, sizeof(Found));
+  FirstFailure found;
+  const ScratchArray<FirstFailure> on_device(exec, 1);
+  copy_to_device(exec, on_device.data(), &found, sizeof(FirstFailure));
   const auto run = [&](auto kernel, std::int64_t lanes) {
-    launch(exec, kernel, static_cast<unsigned>(ceil_div(dist.rows, k_threads / lanes)), k_threads, 0, dist,
-           reach, search.max_steps, last_step<T>(search.tolerance), weight, width, on_device.data());
+    launch(exec, kernel, static_cast<unsigned>(ceil_div(dist.rows, k_small_threads / lanes)), k_small_threads,
+           0, dist, reach, search.max_steps, last_step<T>(search.tolerance), weight, width, on_device.data());
   };
   const auto run_kind = [&]<WeightKind k>(std::integral_constant<WeightKind, k>) {
     if (dist.cols <= 32) return run(search_kernel<k, 8, 4, T>, 8);
@@ -182,7 +181,7 @@ SearchResult search_rows(const Exec& exec, WeightKind kind, MatView<const T> dis
     run_kind(std::integral_constant<WeightKind, WeightKind::perplexity>{});
   else
     run_kind(std::integral_constant<WeightKind, WeightKind::connectivity>{});
-  copy_to_host(exec, &found, on_device.data(), sizeof(Found));
+  copy_to_host(exec, &found, on_device.data(), sizeof(FirstFailure));
   const bool all_good = found.bad_row == std::numeric_limits<long long>::max();
   return {.missed = static_cast<std::int64_t>(found.missed), .bad_row = all_good ? -1 : found.bad_row};
 }

@@ -6,9 +6,8 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
 constexpr int k_values = 4;  // of a thread
-constexpr std::int64_t k_tile = k_values * k_threads, k_clip_tile = 4096;
+constexpr std::int64_t k_update_tile = k_values * k_threads, k_clip_tile = 4096;
 
 // Views of a launch, cut into tiles: view k has the blocks first_block[k] .. first_block[k + 1] - 1.
 template <class View, std::int64_t tile, int most>
@@ -32,7 +31,7 @@ struct Batch {
   __device__ std::int64_t begin(int k) const { return (blockIdx.x - first_block[k]) * tile; }
 };
 template <class T>
-using Parameters = Batch<ParameterView<T>, k_tile, 56>;
+using Parameters = Batch<ParameterView<T>, k_update_tile, 56>;
 template <class T>
 using Gradients = Batch<GradientView<T>, k_clip_tile, 128>;
 static_assert(sizeof(Parameters<double>) < 3584 && sizeof(Gradients<double>) < 3584);  // arguments take 4 KB

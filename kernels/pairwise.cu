@@ -7,8 +7,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-
 // --- unit rows ------------------------------------------------------------------------------------------
 
 // A warp takes 32 rows: a lane measures each, all write them.
@@ -158,8 +156,6 @@ void fill_distances(const Exec& exec, const DistanceForm& form, MatView<const T>
 }
 
 // --- pairs ----------------------------------------------------------------------------------------------
-
-constexpr int k_pair_threads = 64;
 
 // One thread a pair, or a warp.
 template <class T, Term term, int lanes>

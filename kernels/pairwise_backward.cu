@@ -8,8 +8,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_rows = 8;  // of a block, a warp each
-constexpr int k_threads = k_rows * k_warp;
 constexpr int k_columns = 16;  // of the gradient that a block writes
 
 template <class T>
@@ -41,24 +39,24 @@ __device__ void for_pairs(const PairLayout& layout, std::int64_t first, std::int
   if (layout.kind == PairLayout::Kind::condensed && first > begin)
     along_rows = first - begin < count ? static_cast<int>(first - begin) : count;
   const int t = static_cast<int>(threadIdx.x);
-  for (int p = t; p < along_rows * k_rows; p += k_threads) take(p % k_rows, p / k_rows);
+  for (int p = t; p < along_rows * k_warps; p += k_threads) take(p % k_warps, p / k_warps);
   for (int j = along_rows + t % k_warp; j < count; j += k_warp) take(t / k_warp, j);
 }
 
-// dx[i,:] = sum_j weight_ij slope(x[i,:] - y[j,:]): block (bx, by) for rows bx * k_rows, ... and columns
+// dx[i,:] = sum_j weight_ij slope(x[i,:] - y[j,:]): block (bx, by) for rows bx * k_warps, ... and columns
 // by * k_columns, .... A lane adds every 32nd j.
 template <class T, Term term, bool unit>
 __global__ void __launch_bounds__(k_threads, 2)
     gradient_kernel(DistanceForm form, MatView<const T> x, MatView<const T> y, const T* scale,
                     PairValues<T> dist, PairValues<T> g, MatView<T> dx) {
-  constexpr int stride = Others<T>::stride, pairs = k_rows * stride;
+  constexpr int stride = Others<T>::stride, pairs = k_warps * stride;
   constexpr bool keeps_dist = unit || term == Term::powers;
   FLATLAND_SHARED(T, weight, pairs);
   FLATLAND_SHARED(T, far, keeps_dist ? pairs : 1);
   FLATLAND_SHARED(int, largest, term == Term::maximum ? pairs : 1);
   FLATLAND_SHARED(T, coordinate, k_columns * (Others<T>::count + 1));
   const int t = static_cast<int>(threadIdx.x), lane = t % k_warp, warp = t / k_warp;
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * k_rows, row = first + warp;
+  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * k_warps, row = first + warp;
   const std::int64_t first_col = static_cast<std::int64_t>(blockIdx.y) * k_columns;
   const int cols = static_cast<int>(x.cols - first_col < k_columns ? x.cols - first_col : k_columns);
   T own[k_columns], sum[k_columns] = {}, weighted_dist = 0;
@@ -117,7 +115,7 @@ __global__ void __launch_bounds__(k_threads, 2)
 template <class T>
 void fill_gradient(const Exec& exec, const DistanceForm& form, const PairSide<T>& x, const PairSide<T>& y,
                    const PairValues<T>& dist, const PairValues<T>& g, MatView<T> dx) {
-  const dim3 grid(static_cast<unsigned>(ceil_div(dx.rows, k_rows)),
+  const dim3 grid(static_cast<unsigned>(ceil_div(dx.rows, k_warps)),
                   static_cast<unsigned>(ceil_div(dx.cols, k_columns)));
   const auto run = [&](auto kernel) {
     launch(exec, kernel, grid, k_threads, 0, form, x.coordinates(), y.coordinates(), x.scale(), dist, g, dx);
@@ -127,8 +125,6 @@ void fill_gradient(const Exec& exec, const DistanceForm& form, const PairSide<T>
 }
 
 // --- pairs ----------------------------------------------------------------------------------------------
-
-constexpr int k_pair_threads = 64;
 
 // The first largest coordinate that any of a pair's lanes has met, in each of them.
 template <int lanes, class T>

@@ -6,55 +6,55 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-constexpr int k_side = k_warp;  // of a tile
-constexpr int k_step = k_threads / k_warp;
+constexpr int k_form_side = k_warp;  // of a tile
+constexpr int k_form_step = k_threads / k_warp;
 
-// Block (bx, by), bx >= by: the tile of rows by * k_side, ... and columns bx * k_side, ... and its mirror.
+// Block (bx, by), bx >= by: the tile of rows by * k_form_side, ... and columns bx * k_form_side, ... and its
+// mirror.
 template <class T>
 struct Tile {
   int lane = static_cast<int>(threadIdx.x) % k_warp, warp = static_cast<int>(threadIdx.x) / k_warp;
-  std::int64_t row = static_cast<std::int64_t>(blockIdx.y) * k_side;
-  std::int64_t col = static_cast<std::int64_t>(blockIdx.x) * k_side;
+  std::int64_t row = static_cast<std::int64_t>(blockIdx.y) * k_form_side;
+  std::int64_t col = static_cast<std::int64_t>(blockIdx.x) * k_form_side;
 };
 
 template <class T>
 __global__ void __launch_bounds__(k_threads)
     condensed_to_square_kernel(const T* condensed, MatView<T> square) {
-  FLATLAND_SHARED(T, tile, k_side * (k_side + 1));
+  FLATLAND_SHARED(T, tile, k_form_side * (k_form_side + 1));
   if (blockIdx.x < blockIdx.y) return;
   const Tile<T> at;
   const std::int64_t n = square.rows;
-  for (int r = at.warp; r < k_side; r += k_step) {
+  for (int r = at.warp; r < k_form_side; r += k_form_step) {
     const std::int64_t i = at.row + r, j = at.col + at.lane;
     if (j >= n || i > j) continue;
     const T value = i < j ? condensed[condensed_index(n, i, j)] : T(0);
-    tile[r * (k_side + 1) + at.lane] = value;
+    tile[r * (k_form_side + 1) + at.lane] = value;
     square(i, j) = value;
   }
   __syncthreads();
-  for (int r = at.warp; r < k_side; r += k_step) {
+  for (int r = at.warp; r < k_form_side; r += k_form_step) {
     const std::int64_t i = at.col + r, j = at.row + at.lane;
-    if (i < n && j < i) square(i, j) = tile[at.lane * (k_side + 1) + r];
+    if (i < n && j < i) square(i, j) = tile[at.lane * (k_form_side + 1) + r];
   }
 }
 
 template <class T>
 __global__ void __launch_bounds__(k_threads)
     condensed_to_square_backward_kernel(MatView<const T> square, T* condensed) {
-  FLATLAND_SHARED(T, tile, k_side * (k_side + 1));
+  FLATLAND_SHARED(T, tile, k_form_side * (k_form_side + 1));
   if (blockIdx.x < blockIdx.y) return;
   const Tile<T> at;
   const std::int64_t n = square.rows;
-  for (int r = at.warp; r < k_side; r += k_step) {
+  for (int r = at.warp; r < k_form_side; r += k_form_step) {
     const std::int64_t i = at.col + r, j = at.row + at.lane;
-    if (i < n && j < i) tile[r * (k_side + 1) + at.lane] = square(i, j);
+    if (i < n && j < i) tile[r * (k_form_side + 1) + at.lane] = square(i, j);
   }
   __syncthreads();
-  for (int r = at.warp; r < k_side; r += k_step) {
+  for (int r = at.warp; r < k_form_side; r += k_form_step) {
     const std::int64_t i = at.row + r, j = at.col + at.lane;
     if (i < j && j < n)
-      condensed[condensed_index(n, i, j)] = square(i, j) + T(tile[at.lane * (k_side + 1) + r]);
+      condensed[condensed_index(n, i, j)] = square(i, j) + T(tile[at.lane * (k_form_side + 1) + r]);
   }
 }
 
@@ -75,7 +75,7 @@ __global__ void square_to_condensed_backward_kernel(const T* condensed, MatView<
 }
 
 dim3 tiles(std::int64_t n) {
-  const auto side = static_cast<unsigned>(ceil_div(n, k_side));
+  const auto side = static_cast<unsigned>(ceil_div(n, k_form_side));
   return {side, side};
 }
 dim3 rows(std::int64_t n) {

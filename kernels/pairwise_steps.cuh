@@ -9,6 +9,8 @@
 
 namespace flatland::kernels::cuda {
 
+inline constexpr int k_pair_threads = 64;  // of a block that takes the pairs of a list
+
 // Where the value of a pair (i, j) stands.
 struct PairLayout {
   enum class Kind { rows, columns, condensed };

@@ -10,22 +10,22 @@ namespace {
 // Eight bits a pass, the lowest first. A pass counts the digits of each tile of words, adds the counts up so
 // that each tile knows where its words of each digit go, and moves the words.
 constexpr int k_digits = 256, k_digit_bits = 8;
-constexpr int k_threads = 256, k_warps = k_threads / k_warp;
 static_assert(k_threads == k_digits);  // where a thread takes care of a digit
 constexpr int k_rounds = 8;            // words of a thread
 constexpr int k_warp_words = k_rounds * k_warp;
-constexpr std::int64_t k_tile = k_rounds * k_threads;
+constexpr std::int64_t k_sort_tile = k_rounds * k_threads;
 
 __device__ int digit_of(std::uint64_t word, int shift) {
   return static_cast<int>((word >> shift) & (k_digits - 1));
 }
 
 // counts[digit][tile]
-__global__ void count_kernel(const std::uint64_t* words, std::int64_t n, int shift, std::uint32_t* counts) {
+__global__ void count_digits_kernel(const std::uint64_t* words, std::int64_t n, int shift,
+                                    std::uint32_t* counts) {
   FLATLAND_SHARED(unsigned, count, k_digits);
   count[threadIdx.x] = 0;
   __syncthreads();
-  const std::int64_t begin = blockIdx.x * k_tile, end = std::min(n, begin + k_tile);
+  const std::int64_t begin = blockIdx.x * k_sort_tile, end = std::min(n, begin + k_sort_tile);
   for (std::int64_t i = begin + threadIdx.x; i < end; i += k_threads)
     atomicAdd(&count[digit_of(words[i], shift)], 1u);
   __syncthreads();
@@ -67,7 +67,7 @@ __global__ void move_kernel(const std::uint64_t* words, std::int64_t n, int shif
   for (int w = 0; w < k_warps; ++w) count[w * k_digits + threadIdx.x] = 0;
   __syncthreads();
 
-  const std::int64_t begin = blockIdx.x * k_tile + warp * k_warp_words + lane;
+  const std::int64_t begin = blockIdx.x * k_sort_tile + warp * k_warp_words + lane;
   std::uint64_t word[k_rounds];
   std::uint32_t before[k_rounds];  // words of the same digit that the warp met earlier
 #pragma unroll
@@ -107,11 +107,11 @@ __global__ void move_kernel(const std::uint64_t* words, std::int64_t n, int shif
 
 std::uint64_t* radix_sort(const Exec& exec, std::uint64_t* words, std::uint64_t* other, std::int64_t n,
                           int begin, int end) {
-  const std::int64_t tiles = ceil_div(n, k_tile);
+  const std::int64_t tiles = ceil_div(n, k_sort_tile);
   const ScratchArray<std::uint32_t> counts(exec, tiles * k_digits), totals(exec, k_digits);
   const auto grid = static_cast<unsigned>(tiles);
   for (int shift = begin; shift < end; shift += k_digit_bits) {
-    launch(exec, count_kernel, grid, k_threads, 0, words, n, shift, counts.data());
+    launch(exec, count_digits_kernel, grid, k_threads, 0, words, n, shift, counts.data());
     launch(exec, tile_sums_kernel, k_digits / k_warps, k_threads, 0, tiles, counts.data(), totals.data());
     launch(exec, move_kernel, grid, k_threads, 0, words, n, shift, counts.data(), totals.data(), other);
     std::swap(words, other);

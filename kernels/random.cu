@@ -9,9 +9,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-constexpr int k_warps = k_threads / k_warp;
-
 template <class T>
 __global__ void uniform_kernel(RandomStream random, double low, double width, std::int64_t n, T* y,
                                std::uint64_t first) {
@@ -30,7 +27,7 @@ __global__ void normal_kernel(RandomStream random, double mean, double deviation
 
 // --- permutations: positions sorted by (64 bits of their draws, position) -----------------------------
 
-constexpr std::int64_t k_few = 8192;  // so many are ranked by counting, more are sorted
+constexpr std::int64_t k_few_keys = 8192;  // so many are ranked by counting, more are sorted
 
 __global__ void draw_kernel(RandomStream random, std::uint64_t first, std::int64_t n, std::uint64_t* draws) {
   for (std::int64_t i = thread_index(); i < n; i += thread_count())
@@ -50,7 +47,8 @@ __global__ void rank_kernel(const std::uint64_t* draws, std::int64_t n, std::int
 }
 
 // The high half of a draw above its position.
-__global__ void words_kernel(RandomStream random, std::uint64_t first, std::int64_t n, std::uint64_t* words) {
+__global__ void draw_words_kernel(RandomStream random, std::uint64_t first, std::int64_t n,
+                                  std::uint64_t* words) {
   for (std::int64_t i = thread_index(); i < n; i += thread_count()) {
     const std::uint64_t draw = random.bits64(first + static_cast<std::uint64_t>(i));
     words[i] = (draw & ~std::uint64_t{0xffffffffu}) | static_cast<std::uint64_t>(i);
@@ -103,12 +101,12 @@ void random_permutation(const Exec& exec, RandomStream random, std::span<std::in
   const std::int64_t n = std::ssize(permutation);
   const unsigned blocks = blocks_for(n, k_threads);
   const ScratchArray<std::uint64_t> words(exec, n), other(exec, n);
-  if (n <= k_few) {
+  if (n <= k_few_keys) {
     launch(exec, draw_kernel, blocks, k_threads, 0, random, first, n, words.data());
     return launch(exec, rank_kernel, static_cast<unsigned>(ceil_div(n, k_warps)), k_threads, 0, words.data(),
                   n, permutation.data());
   }
-  launch(exec, words_kernel, blocks, k_threads, 0, random, first, n, words.data());
+  launch(exec, draw_words_kernel, blocks, k_threads, 0, random, first, n, words.data());
   // Some n / 64 pairs agree in so many bits.
   const int bits =
       std::min(32, (static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) + 12) / 8 * 8);

@@ -8,8 +8,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-
 // --- of all values ------------------------------------------------------------------------------------
 
 struct Sum {
@@ -96,21 +94,21 @@ __global__ void row_argmax_kernel(MatView<const T> x, std::int64_t* index) {
 
 // --- along columns ------------------------------------------------------------------------------------
 
-constexpr int k_tile_cols = 32, k_row_lanes = 32;
-constexpr std::int64_t k_tile_rows = 1024;
+constexpr int k_sum_cols = 32, k_row_lanes = 32;
+constexpr std::int64_t k_sum_rows = 1024;
 
 // total[tile][j] = sum of the term of column j over the rows of a tile, or that added to `accumulate`. Blocks
 // of 32 columns, 32 rows of them at a time.
 template <ColumnTerm term, class T, class R>
 __global__ void __launch_bounds__(1024)
     column_totals_kernel(MatView<const T> x, const double* center, bool accumulate, R* total) {
-  constexpr int stride = k_tile_cols + 1;
+  constexpr int stride = k_sum_cols + 1;
   FLATLAND_SHARED(double, partial, k_row_lanes* stride);
-  const int col = static_cast<int>(threadIdx.x) % k_tile_cols,
-            lane = static_cast<int>(threadIdx.x) / k_tile_cols;
-  const std::int64_t across = (x.cols + k_tile_cols - 1) / k_tile_cols, tile = blockIdx.x / across;
-  const std::int64_t first_col = blockIdx.x % across * k_tile_cols, j = first_col + col;
-  const std::int64_t begin = tile * k_tile_rows, end = std::min(x.rows, begin + k_tile_rows);
+  const int col = static_cast<int>(threadIdx.x) % k_sum_cols,
+            lane = static_cast<int>(threadIdx.x) / k_sum_cols;
+  const std::int64_t across = (x.cols + k_sum_cols - 1) / k_sum_cols, tile = blockIdx.x / across;
+  const std::int64_t first_col = blockIdx.x % across * k_sum_cols, j = first_col + col;
+  const std::int64_t begin = tile * k_sum_rows, end = std::min(x.rows, begin + k_sum_rows);
   double sum = 0;
   if (j < x.cols) {
     const double c = term == ColumnTerm::value ? 0 : center[j];
@@ -138,9 +136,9 @@ __global__ void add_tiles_kernel(MatView<const double> total, bool accumulate, R
 
 template <ColumnTerm term, class T, class R>
 void column_totals(const Exec& exec, MatView<const T> x, const double* center, bool accumulate, R* s) {
-  const std::int64_t tiles = std::max<std::int64_t>(1, ceil_div(x.rows, k_tile_rows));
-  const auto blocks = static_cast<unsigned>(tiles * ceil_div(x.cols, k_tile_cols));
-  constexpr int threads = k_tile_cols * k_row_lanes;
+  const std::int64_t tiles = std::max<std::int64_t>(1, ceil_div(x.rows, k_sum_rows));
+  const auto blocks = static_cast<unsigned>(tiles * ceil_div(x.cols, k_sum_cols));
+  constexpr int threads = k_sum_cols * k_row_lanes;
   if (tiles == 1)
     return launch(exec, column_totals_kernel<term, T, R>, blocks, threads, 0, x, center, accumulate, s);
   const ScratchArray<double> total(exec, checked_mul(tiles, x.cols));
@@ -174,12 +172,12 @@ __global__ void variances_kernel(std::int64_t divisor, std::int64_t cols, const 
 // --- NaN and infinity ---------------------------------------------------------------------------------
 
 // Integer atomics: any order gives the same numbers.
-struct Found {
+struct FoundNonFinite {
   unsigned long long count;
   long long first;
 };
 template <class T>
-__global__ void non_finite_kernel(MatView<const T> x, Found* found) {
+__global__ void non_finite_kernel(MatView<const T> x, FoundNonFinite* found) {
   for (std::int64_t i = thread_index(); i < x.rows * x.cols; i += thread_count()) {
     const T v = x(i / x.cols, i % x.cols);
     if (v - v == 0) continue;
@@ -237,8 +235,8 @@ void column_moments(const Exec& exec, MatView<const T> x, int ddof, std::span<T>
 
 template <class T>
 NonFinite find_non_finite(const Exec& exec, MatView<const T> x) {
-  Found found{0, std::numeric_limits<long long>::max()};
-  const ScratchArray<Found> on_device(exec, 1);
+  FoundNonFinite found{0, std::numeric_limits<long long>::max()};
+  const ScratchArray<FoundNonFinite> on_device(exec, 1);
   copy_to_device(exec, on_device.data(), &found, sizeof(found));
   launch(exec, non_finite_kernel<T>, blocks_for(x.rows * x.cols, k_threads), k_threads, 0, x,
          on_device.data());

@@ -6,8 +6,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 128;
-
 __global__ void items_kernel(RandomStream random, std::uint64_t first, const float* threshold,
                              const std::int32_t* alias, std::int64_t buckets, std::int64_t* out,
                              std::int64_t n) {
@@ -88,7 +86,7 @@ __global__ void __launch_bounds__(k_block)
 void sample_items(const Exec& exec, RandomStream random, std::uint64_t first,
                   std::span<const float> threshold, std::span<const std::int32_t> alias,
                   std::span<std::int64_t> out) {
-  launch(exec, items_kernel, blocks_for(std::ssize(out), k_threads), k_threads, 0, random, first,
+  launch(exec, items_kernel, blocks_for(std::ssize(out), k_small_threads), k_small_threads, 0, random, first,
          threshold.data(), alias.data(), std::ssize(threshold), out.data(), std::ssize(out));
 }
 
@@ -97,8 +95,8 @@ void sample_edges(const Exec& exec, RandomStream random, std::uint64_t first, co
   const Edges table{edges.row_offset.data(),          edges.col.data(),
                     edges.threshold.data(),           edges.alias.data(),
                     std::ssize(edges.row_offset) - 1, std::ssize(edges.col)};
-  launch(exec, edges_kernel, blocks_for(std::ssize(target), k_threads), k_threads, 0, random, first, table,
-         std::int64_t{rate} + 1, std::ssize(target), source.data(), target.data());
+  launch(exec, edges_kernel, blocks_for(std::ssize(target), k_small_threads), k_small_threads, 0, random,
+         first, table, std::int64_t{rate} + 1, std::ssize(target), source.data(), target.data());
 }
 
 void distinct_items(const Exec& exec, std::span<const std::int64_t> item, std::int64_t count,

@@ -6,8 +6,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-
 template <class T, class F>
 __device__ void with_kernel(double alpha, const F& f) {
   if (alpha == 1)

@@ -8,14 +8,11 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 256;
-constexpr int k_rows = k_threads / k_warp;  // of a block at a time: a warp works on a row
-
 __device__ std::int64_t first_row() {
-  return static_cast<std::int64_t>(blockIdx.x) * k_rows + threadIdx.x / k_warp;
+  return static_cast<std::int64_t>(blockIdx.x) * k_warps + threadIdx.x / k_warp;
 }
 __device__ std::int64_t row_step() {
-  return static_cast<std::int64_t>(gridDim.x) * k_rows;
+  return static_cast<std::int64_t>(gridDim.x) * k_warps;
 }
 __device__ int this_lane() {
   return static_cast<int>(threadIdx.x) % k_warp;
@@ -99,7 +96,7 @@ template <class T>
 void softmax(const Exec& exec, SoftmaxForm form, MatView<const T> x, MatView<T> y) {
   const auto kernel = form == SoftmaxForm::plain ? softmax_kernel<SoftmaxForm::plain, T>
                                                  : softmax_kernel<SoftmaxForm::log, T>;
-  launch(exec, kernel, blocks_for(x.rows, k_rows), k_threads, 0, x, y);
+  launch(exec, kernel, blocks_for(x.rows, k_warps), k_threads, 0, x, y);
 }
 
 template <class T>
@@ -107,14 +104,14 @@ void softmax_backward(const Exec& exec, SoftmaxForm form, MatView<const T> y, Ma
                       MatView<T> dx) {
   const auto kernel = form == SoftmaxForm::plain ? softmax_backward_kernel<SoftmaxForm::plain, T>
                                                  : softmax_backward_kernel<SoftmaxForm::log, T>;
-  launch(exec, kernel, blocks_for(y.rows, k_rows), k_threads, 0, y, dy, dx);
+  launch(exec, kernel, blocks_for(y.rows, k_warps), k_threads, 0, y, dy, dx);
 }
 
 template <class T>
 void softmax_cross_entropy(const Exec& exec, MatView<const T> x, const std::int64_t* label,
                            const LossOut<T>& out, MatView<T> dx) {
   const ScratchArray<double> loss(exec, x.rows);
-  launch(exec, cross_entropy_kernel<T>, blocks_for(x.rows, k_rows), k_threads, 0, x, label,
+  launch(exec, cross_entropy_kernel<T>, blocks_for(x.rows, k_warps), k_threads, 0, x, label,
          static_cast<T>(1 / out.divisor), loss.data(), dx);
   if (out.loss != nullptr)
     kernels::convert(exec, std::span<const double>(loss.span()),

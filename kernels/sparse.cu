@@ -12,16 +12,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 128;
-constexpr int k_warps = k_threads / k_warp;
-
-__device__ std::int64_t warp_row() {
-  return static_cast<std::int64_t>(blockIdx.x) * k_warps + threadIdx.x / k_warp;
-}
-__device__ int warp_lane() {
-  return static_cast<int>(threadIdx.x) % k_warp;
-}
-
 // --- looking at rows ------------------------------------------------------------------------------------
 
 constexpr unsigned long long k_no_rows = std::numeric_limits<unsigned long long>::max();
@@ -89,10 +79,6 @@ __global__ void product_kernel(SparseRows<T> m, MatView<const T> x, MatView<T> y
   }
 }
 
-unsigned warp_blocks(std::int64_t rows) {
-  return static_cast<unsigned>(ceil_div(rows, k_warps));
-}
-
 }  // namespace
 
 std::int64_t longest_row(const Exec& exec, std::int64_t cols, std::span<const std::int64_t> row_offset,
@@ -102,8 +88,8 @@ std::int64_t longest_row(const Exec& exec, std::int64_t cols, std::span<const st
   unsigned long long longest = 0;
   const ScratchArray<unsigned long long> on_device(exec, 1);
   copy_to_device(exec, on_device.data(), &longest, sizeof(longest));
-  launch(exec, longest_row_kernel, warp_blocks(rows), k_threads, 0, rows, cols, row_offset.data(), col.data(),
-         std::ssize(col), on_device.data());
+  launch(exec, longest_row_kernel, warp_blocks(rows), k_small_threads, 0, rows, cols, row_offset.data(),
+         col.data(), std::ssize(col), on_device.data());
   copy_to_host(exec, &longest, on_device.data(), sizeof(longest));
   return longest == k_no_rows ? -1 : static_cast<std::int64_t>(longest);
 }
@@ -111,7 +97,7 @@ std::int64_t longest_row(const Exec& exec, std::int64_t cols, std::span<const st
 template <class T>
 void normalize_rows(const Exec& exec, std::span<const std::int64_t> row_offset, std::span<T> value) {
   const std::int64_t rows = std::ssize(row_offset) - 1;
-  launch(exec, normalize_rows_kernel<T>, warp_blocks(rows), k_threads, 0, rows, row_offset.data(),
+  launch(exec, normalize_rows_kernel<T>, warp_blocks(rows), k_small_threads, 0, rows, row_offset.data(),
          value.data());
 }
 
@@ -119,13 +105,15 @@ template <class T>
 void off_diagonal(const Exec& exec, std::span<const std::int64_t> row_offset,
                   std::span<const std::int32_t> col, std::span<T> mask) {
   const std::int64_t rows = std::ssize(row_offset) - 1;
-  launch(exec, off_diagonal_kernel<T>, warp_blocks(rows), k_threads, 0, rows, row_offset.data(),
+  launch(exec, off_diagonal_kernel<T>, warp_blocks(rows), k_small_threads, 0, rows, row_offset.data(),
          col.empty() ? nullptr : col.data(), mask.data());
 }
 
 template <class T>
 void sparse_times_dense(const Exec& exec, const SparseRows<T>& m, MatView<const T> x, MatView<T> y) {
-  const auto run = [&](auto kernel) { launch(exec, kernel, warp_blocks(m.rows), k_threads, 0, m, x, y); };
+  const auto run = [&](auto kernel) {
+    launch(exec, kernel, warp_blocks(m.rows), k_small_threads, 0, m, x, y);
+  };
   if (x.cols <= 1) return run(product_kernel<1, T>);
   if (x.cols <= 2) return run(product_kernel<2, T>);
   if (x.cols <= 4) return run(product_kernel<4, T>);

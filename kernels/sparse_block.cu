@@ -7,8 +7,6 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 128;
-
 // Items of the block, and where they stand in it: position[index[i]] = i, -1 for all others.
 struct Items {
   const std::int64_t* index;
@@ -154,8 +152,8 @@ __global__ void dense_scan_kernel(SparseRows<T> m, Items items, bool marks, MatV
 template <class T>
 __device__ T block_total(const Items& items, const double* row_sum, T* sum) {
   double total = 0;
-  for (std::int64_t i = threadIdx.x; i < items.size; i += k_threads) total += row_sum[i];
-  const T result = static_cast<T>(block_sum<k_threads>(total));
+  for (std::int64_t i = threadIdx.x; i < items.size; i += k_small_threads) total += row_sum[i];
+  const T result = static_cast<T>(block_sum<k_small_threads>(total));
   if (sum != nullptr && blockIdx.x == 0 && threadIdx.x == 0) *sum = result;
   return result;
 }
@@ -186,13 +184,13 @@ constexpr std::int64_t k_marked_by_all = 1024;
 
 bool mark_items(const Exec& exec, const Items& items) {
   if (items.size <= k_marked_by_all) return false;
-  launch(exec, mark_kernel, blocks_for(items.size, k_threads), k_threads, 0, items);
+  launch(exec, mark_kernel, blocks_for(items.size, k_small_threads), k_small_threads, 0, items);
   return true;
 }
 
 // At least one block, which writes the sum; each adds all row sums.
 unsigned finish_blocks(std::int64_t values) {
-  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(values, k_threads), 1, 512));
+  return static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(values, k_small_threads), 1, 512));
 }
 
 }  // namespace
@@ -203,9 +201,9 @@ void dense_block(const Exec& exec, const SparseRows<T>& m, std::span<const std::
   const Items items{index.data(), std::ssize(index), position.data(), m.rows};
   const ScratchArray<double> row_sum(exec, items.size);
   const bool marked = mark_items(exec, items);
-  launch(exec, dense_scan_kernel<T>, static_cast<unsigned>(ceil_div(items.size, k_threads / k_warp)),
-         k_threads, 0, m, items, !marked, block, row_sum.data());
-  launch(exec, dense_finish_kernel<T>, finish_blocks(items.size * items.size / 4), k_threads, 0, items,
+  launch(exec, dense_scan_kernel<T>, static_cast<unsigned>(ceil_div(items.size, k_small_threads / k_warp)),
+         k_small_threads, 0, m, items, !marked, block, row_sum.data());
+  launch(exec, dense_finish_kernel<T>, finish_blocks(items.size * items.size / 4), k_small_threads, 0, items,
          normalize, block, row_sum.data(), sum);
 }
 
@@ -226,8 +224,8 @@ void sparse_block(const Exec& exec, const SparseRows<T>& m, std::span<const std:
   const bool marked = mark_items(exec, items);
   launch(exec, sparse_scan_kernel<T>, static_cast<unsigned>(ceil_div(items.size, warps)),
          static_cast<unsigned>(warps * k_warp), bytes, m, items, !marked, out, row_sum.data());
-  launch(exec, sparse_finish_kernel<T>, finish_blocks(items.size * k_warp), k_threads, 0, items, normalize,
-         out, row_sum.data(), sum);
+  launch(exec, sparse_finish_kernel<T>, finish_blocks(items.size * k_warp), k_small_threads, 0, items,
+         normalize, out, row_sum.data(), sum);
 }
 
 #define FLATLAND_INSTANTIATE(T)                                                                    \

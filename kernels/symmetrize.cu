@@ -13,9 +13,7 @@ namespace flatland::kernels::cuda {
 
 namespace {
 
-constexpr int k_threads = 128;
-constexpr int k_warps = k_threads / k_warp;
-constexpr int k_sum_threads = 1024;
+constexpr int k_scan_threads = 1024;
 
 using Word = std::uint64_t;  // an item above another one
 __device__ Word word_of(std::int64_t high, std::int64_t low) {
@@ -23,17 +21,6 @@ __device__ Word word_of(std::int64_t high, std::int64_t low) {
 }
 __device__ std::int32_t low_of(Word word) {
   return static_cast<std::int32_t>(word & 0xffffffffu);
-}
-
-// The row of a warp.
-__device__ std::int64_t warp_row() {
-  return static_cast<std::int64_t>(blockIdx.x) * k_warps + threadIdx.x / k_warp;
-}
-__device__ int warp_lane() {
-  return static_cast<int>(threadIdx.x) % k_warp;
-}
-unsigned warp_blocks(std::int64_t rows) {
-  return static_cast<unsigned>(ceil_div(rows, k_warps));
 }
 
 // --- sorted entries -----------------------------------------------------------------------------------
@@ -58,7 +45,7 @@ __device__ std::int64_t lower_bound(const T* list, Range in, T x) {
 }
 
 // The words (i, column) of all rows, and the words (i, row) of all columns.
-struct Edges {
+struct EdgeLists {
   const Word* own;
   const Word* transposed;
   std::int64_t count;
@@ -68,7 +55,7 @@ struct Edges {
 struct ItemRanges {
   Range own, transposed;
 
-  __device__ ItemRanges(const Edges& edges, std::int64_t i, int lane) {
+  __device__ ItemRanges(const EdgeLists& edges, std::int64_t i, int lane) {
     const Word* list = lane & 2 ? edges.transposed : edges.own;
     const std::int64_t at = lane < 4 ? lower_bound(list, {0, edges.count}, word_of(i + lane % 2, 0)) : 0;
     own = {__shfl_sync(k_all_lanes, at, 0), __shfl_sync(k_all_lanes, at, 1)};
@@ -82,12 +69,12 @@ __device__ void sum_sizes(std::int64_t n, std::int64_t* offset, const Size& size
   FLATLAND_SHARED(std::int64_t, total, 1);
   if (threadIdx.x == 0) offset[0] = 0;
   std::int64_t before = 0;
-  for (std::int64_t begin = 0; begin < n; begin += k_sum_threads) {
+  for (std::int64_t begin = 0; begin < n; begin += k_scan_threads) {
     const std::int64_t i = begin + threadIdx.x;
     const std::int64_t own = i < n ? size(i) : 0;
-    const std::int64_t sum = before + exclusive_sum<k_sum_threads>(own) + own;
+    const std::int64_t sum = before + exclusive_sum<k_scan_threads>(own) + own;
     if (i < n) offset[i + 1] = sum;
-    if (threadIdx.x == k_sum_threads - 1) total[0] = sum;
+    if (threadIdx.x == k_scan_threads - 1) total[0] = sum;
     __syncthreads();
     before = total[0];
     __syncthreads();
@@ -95,10 +82,10 @@ __device__ void sum_sizes(std::int64_t n, std::int64_t* offset, const Size& size
 }
 
 template <class T>
-__global__ void __launch_bounds__(k_sum_threads) row_offset_kernel(GraphRows<T> m, std::int64_t* offset) {
+__global__ void __launch_bounds__(k_scan_threads) row_offset_kernel(GraphRows<T> m, std::int64_t* offset) {
   sum_sizes(m.rows, offset, [&](std::int64_t i) { return m.size(i); });
 }
-__global__ void __launch_bounds__(k_sum_threads) add_sizes_kernel(std::int64_t n, std::int64_t* offset) {
+__global__ void __launch_bounds__(k_scan_threads) add_sizes_kernel(std::int64_t n, std::int64_t* offset) {
   sum_sizes(n, offset, [&](std::int64_t i) { return offset[i + 1]; });
 }
 
@@ -131,8 +118,8 @@ class FirstFault {
 
 // words (column, row); `offset` says where a row's begin when they are not m.k each.
 template <class T>
-__global__ void words_kernel(GraphRows<T> m, const std::int64_t* offset, Word* words,
-                             unsigned long long* fault) {
+__global__ void entry_words_kernel(GraphRows<T> m, const std::int64_t* offset, Word* words,
+                                   unsigned long long* fault) {
   const std::int64_t i = warp_row();
   if (i >= m.rows) return;
   const std::int32_t* col = m.cols(i);
@@ -159,24 +146,25 @@ class SortedEdges {
         own_(exec, count_),
         spare_(exec, count_) {
     const FirstFault fault(exec);
-    launch(exec, words_kernel<T>, warp_blocks(m.rows), k_threads, 0, m, offset_.data(), transposed_.data(),
-           fault.data());
+    launch(exec, entry_words_kernel<T>, warp_blocks(m.rows), k_small_threads, 0, m, offset_.data(),
+           transposed_.data(), fault.data());
     fault_ = fault.on_host();
     if (fault_.row >= 0) return;
     const int end = 32 + std::bit_width(static_cast<Word>(m.rows > 0 ? m.rows - 1 : 0));
     Word* const transposed = radix_sort(exec, transposed_.data(), own_.data(), count_, 32, end);
     Word* const other = transposed == own_.data() ? transposed_.data() : own_.data();
-    launch(exec, swap_kernel, blocks_for(count_, k_threads), k_threads, 0, transposed, count_, other);
+    launch(exec, swap_kernel, blocks_for(count_, k_small_threads), k_small_threads, 0, transposed, count_,
+           other);
     edges_ = {radix_sort(exec, other, spare_.data(), count_, 32, end), transposed, count_};
   }
-  const Edges& edges() const { return edges_; }
+  const EdgeLists& edges() const { return edges_; }
   const SymmetrizeFault& fault() const { return fault_; }  // a column out of range
 
  private:
   std::int64_t count(const Exec& exec, const GraphRows<T>& m) const {
     std::int64_t entries = checked_mul(m.rows, m.k);
     if (m.begin) {
-      launch(exec, row_offset_kernel<T>, 1, k_sum_threads, 0, m, offset_.data());
+      launch(exec, row_offset_kernel<T>, 1, k_scan_threads, 0, m, offset_.data());
       copy_to_host(exec, &entries, offset_.data() + m.rows, sizeof(entries));
     }
     FLATLAND_CHECK(entries <= std::numeric_limits<std::uint32_t>::max(), "symmetrize: ", entries,
@@ -187,7 +175,7 @@ class SortedEdges {
   ScratchArray<std::int64_t> offset_;
   std::int64_t count_;
   ScratchArray<Word> transposed_, own_, spare_;
-  Edges edges_{};
+  EdgeLists edges_{};
   SymmetrizeFault fault_;
 };
 
@@ -213,8 +201,8 @@ __device__ std::int64_t for_words(const Word* list, Range range, const Word* oth
   return before;
 }
 
-__global__ void count_kernel(Edges edges, std::int64_t n, std::int64_t* row_offset,
-                             unsigned long long* fault) {
+__global__ void count_joined_kernel(EdgeLists edges, std::int64_t n, std::int64_t* row_offset,
+                                    unsigned long long* fault) {
   const std::int64_t i = warp_row();
   const int lane = warp_lane();
   if (i >= n) return;
@@ -229,8 +217,8 @@ __global__ void count_kernel(Edges edges, std::int64_t n, std::int64_t* row_offs
 
 // The columns of the joined rows, and zeros for their values.
 template <class T>
-__global__ void columns_kernel(Edges edges, std::int64_t n, const std::int64_t* row_offset, std::int32_t* col,
-                               T* own, unsigned long long* fault) {
+__global__ void columns_kernel(EdgeLists edges, std::int64_t n, const std::int64_t* row_offset,
+                               std::int32_t* col, T* own, unsigned long long* fault) {
   const std::int64_t i = warp_row();
   const int lane = warp_lane();
   if (i >= n) return;
@@ -290,9 +278,9 @@ SymmetrizeFault symmetrize_count(const Exec& exec, const GraphRows<T>& m, std::s
   const SortedEdges<T> sorted(exec, m);
   if (sorted.fault().row >= 0) return sorted.fault();
   const FirstFault fault(exec);
-  launch(exec, count_kernel, warp_blocks(m.rows), k_threads, 0, sorted.edges(), m.rows, row_offset.data(),
-         fault.data());
-  launch(exec, add_sizes_kernel, 1, k_sum_threads, 0, m.rows, row_offset.data());
+  launch(exec, count_joined_kernel, warp_blocks(m.rows), k_small_threads, 0, sorted.edges(), m.rows,
+         row_offset.data(), fault.data());
+  launch(exec, add_sizes_kernel, 1, k_scan_threads, 0, m.rows, row_offset.data());
   copy_to_host(exec, entries, row_offset.data() + m.rows, sizeof(*entries));
   return fault.on_host();
 }
@@ -306,13 +294,14 @@ SymmetrizeFault symmetrize(const Exec& exec, SymmetrizeKind kind, const GraphRow
     const SortedEdges<T> sorted(exec, m);
     if (sorted.fault().row >= 0) return sorted.fault();
     const FirstFault fault(exec);
-    launch(exec, columns_kernel<T>, warp_blocks(m.rows), k_threads, 0, sorted.edges(), m.rows,
+    launch(exec, columns_kernel<T>, warp_blocks(m.rows), k_small_threads, 0, sorted.edges(), m.rows,
            row_offset.data(), col.data(), own.data(), fault.data());
     if (const SymmetrizeFault found = fault.on_host(); found.row >= 0) return found;
   }
   const JoinedRows joined_rows{m.rows, row_offset.data(), col.data()};
-  launch(exec, own_kernel<T>, warp_blocks(m.rows), k_threads, 0, m, joined_rows, own.data());
-  launch(exec, join_kernel<T>, warp_blocks(m.rows), k_threads, 0, kind, joined_rows, own.data(), out.data());
+  launch(exec, own_kernel<T>, warp_blocks(m.rows), k_small_threads, 0, m, joined_rows, own.data());
+  launch(exec, join_kernel<T>, warp_blocks(m.rows), k_small_threads, 0, kind, joined_rows, own.data(),
+         out.data());
   return {};
 }
 
