@@ -2,6 +2,7 @@
 #include <flatland/dr/readers.h>
 #include <flatland/kernels/check.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -116,10 +117,8 @@ Tensor read_idx_images(const std::filesystem::path& path) {
   FLATLAND_CHECK(idx.shape.rank() == 3 && idx.code == 0x08, path.string(), ": shape ", idx.shape,
                  "; images are bytes of shape (number, height, width)");
   Tensor result = Tensor::empty({idx.shape[0], idx.shape[1] * idx.shape[2]});
-  float* out = result.mutable_data<float>();
-  for (std::int64_t i = 0; i < idx.shape.numel(); ++i) {
-    out[i] = static_cast<float>(static_cast<unsigned char>(idx.values()[i])) / 255.0F;
-  }
+  std::transform(idx.values(), idx.values() + idx.shape.numel(), result.mutable_data<float>(),
+                 [](char value) { return static_cast<float>(static_cast<unsigned char>(value)) / 255.0F; });
   return result;
 }
 
@@ -128,8 +127,8 @@ Tensor read_idx_labels(const std::filesystem::path& path) {
   FLATLAND_CHECK(idx.shape.rank() == 1 && idx.code == 0x08, path.string(), ": shape ", idx.shape,
                  "; labels are bytes of shape (number)");
   Tensor result = Tensor::empty(idx.shape, Dtype::int64);
-  std::int64_t* out = result.mutable_data<std::int64_t>();
-  for (std::int64_t i = 0; i < idx.shape.numel(); ++i) out[i] = static_cast<unsigned char>(idx.values()[i]);
+  std::transform(idx.values(), idx.values() + idx.shape.numel(), result.mutable_data<std::int64_t>(),
+                 [](char value) { return static_cast<unsigned char>(value); });
   return result;
 }
 
