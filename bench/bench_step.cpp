@@ -1,6 +1,8 @@
 // The parts of the t-SNE training step, each given what the ones before it made: batch 500 of N = 5,000
-// random items, 784-100-50-2, relations of perplexity 30. bench_phase times whole steps.
-//   bench_step [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4 chooses the level
+// images, 784-100-50-2, relations of perplexity 30. bench_phase times whole steps. Without data the images
+// are made up.
+//   bench_step [--data=<MNIST images, idx3 or idx3.gz>] [--benchmark_filter=...]     FLATLAND_ISA=v1|v3|v4
+#include "bench/support/images.h"
 #include "bench/support/run.h"
 
 #include <benchmark/benchmark.h>
@@ -21,15 +23,11 @@ namespace {
 
 constexpr std::int64_t k_items = 5000, k_columns = 784, k_batch = 500;
 
-Tensor random_data() {
-  Tensor x = Tensor::empty({k_items, k_columns});
-  kernels::fill_uniform<float>(current_exec(), {.seed = 1, .stream = 1}, 0, 1, x.mutable_values<float>());
-  return x;
-}
+std::string images_path;
 
 // Everything a step needs.
 struct Step {
-  Dataset data = random_data();
+  Dataset data = bench::images(images_path, k_items);
   RelationContext context = {};
   RelationDataMap global = {{"rel", NeighborBasedPDist{.transforms = {PerplexityBasedRescale{}, Symmetrize{},
                                                                       Normalize{}}}(data["main"], context)}};
@@ -132,8 +130,7 @@ void loss_and_its_gradient(benchmark::State& state) {
 }
 // 20,000 items through the network.
 void apply(benchmark::State& state) {
-  Tensor x = Tensor::empty({4 * k_items, k_columns});
-  kernels::fill_uniform<float>(current_exec(), {.seed = 2, .stream = 1}, 0, 1, x.mutable_values<float>());
+  const Tensor x = bench::images(images_path, 4 * k_items);
   timed(state, [&](Step& s, std::int64_t) {
     const NoGrad not_recorded;
     benchmark::DoNotOptimize(s.model.embed(x));
@@ -155,6 +152,7 @@ void optimizer(benchmark::State& state) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  images_path = bench::take_data_option(argc, argv);
   const std::pair<const char*, void (*)(benchmark::State&)> cases[] = {
       {"shuffle_of_an_epoch", shuffle},
       {"gather", gather},

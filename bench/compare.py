@@ -76,7 +76,7 @@ def ours(program, name):
     """Median milliseconds of a benchmark, in a process of its own."""
     command = [os.path.join(args.build, "bench", program), f"--benchmark_filter=^{name}", "--benchmark_format=json",
                "--benchmark_min_time=0.05", "--benchmark_repetitions=5"]
-    if program in ("bench_pairs", "bench_phase", "bench_loop"):
+    if program in ("bench_pairs", "bench_phase", "bench_loop", "bench_step"):
         command.append(f"--data={images_file()}")
     environment = dict(os.environ)
     environment.pop("OMP_NUM_THREADS")
@@ -326,7 +326,7 @@ def torch_product(x):
 def torch_apply(x):
     net = torch.nn.Sequential(torch.nn.Linear(784, 100), torch.nn.Softplus(), torch.nn.Linear(100, 50),
                               torch.nn.Softplus(), torch.nn.Linear(50, 2))
-    data = torch.rand(MANY, 784)
+    data = torch.tensor(x)
 
     def work():
         with torch.no_grad():
@@ -378,7 +378,7 @@ measures = {
     "perplexity": ("bench_relations", f"perplexity/90/{args.threads}/", N,
                    [("ParaDime", paradime_perplexity, 1, True), ("scikit-learn", sklearn_perplexity, 5, False)]),
     "sigma": ("bench_relations", f"connectivity/30/{args.threads}/", N, [("ParaDime", paradime_sigma, 1, True)]),
-    "apply": ("bench_step", f"apply/threads:{args.threads}/", N, [("PyTorch", torch_apply, 9, False)]),
+    "apply": ("bench_step", f"apply/threads:{args.threads}/", MANY, [("PyTorch", torch_apply, 9, False)]),
     "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/", N,
             [("scikit-learn", sklearn_knn, 1, False), ("pynndescent", pynndescent_images, 1, False)]),
     "knn_of_20000": ("bench_pairs", f"knn/images_20000x784/k:91/threads:{args.threads}/", MANY,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 namespace flatland::kernels {
 
@@ -24,14 +25,20 @@ void for_values(const KeyRows<T>& rows, std::int64_t i, F f) {
   f(d, rows.units[i].zero());
 }
 
+// A coordinate that is mostly 0 keeps its zeros, which the products leave out.
 template <class T>
 void mean_of_rows(const KeyRows<T>& rows, std::span<double> mean) {
   const std::int64_t n = std::min<std::int64_t>(rows.x.rows, 1024);
   const double share = 1 / static_cast<double>(n);  // before the sum, which might overflow
   std::fill(mean.begin(), mean.end(), 0.);
+  std::vector<std::int64_t> zeros(mean.size());
   for (std::int64_t s = 0; s < n; ++s)
-    for_values<T>(rows, s * rows.x.rows / n,
-                  [&](std::int64_t k, double v) { mean[static_cast<std::size_t>(k)] += v * share; });
+    for_values<T>(rows, s * rows.x.rows / n, [&](std::int64_t k, double v) {
+      mean[static_cast<std::size_t>(k)] += v * share;
+      zeros[static_cast<std::size_t>(k)] += v == 0;
+    });
+  for (std::size_t k = 0; k < mean.size(); ++k)
+    if (2 * zeros[k] > n) mean[k] = 0;
 }
 
 // Infinity where a value is not finite.

@@ -1,6 +1,10 @@
 #include <flatland/kernels/activation_formulas.h>
 #include <flatland/kernels/matmul_simd.h>
+#include <flatland/kernels/matmul_steps_simd.h>
 #include <flatland/kernels/parallel.h>
+
+#include <array>
+#include <span>
 
 namespace flatland::kernels {
 
@@ -23,18 +27,13 @@ constexpr int rows_for(int vectors) {
   if (I == Isa::v3) return vectors == 2 ? 6 : 10;
   return vectors == 2 ? 4 : 6;
 }
-// Panels of this many k stay in the second-level cache.
-constexpr int64_t k_panel_height = 512;
 
-// op(a): value (i, k) stands in row i at k, or in row k at i where transposed.
-template <class T>
-struct Left {
-  RowsView<T> values;
-  bool transposed;
-  int64_t i = 0, k = 0;  // its first value
-
-  FLATLAND_HD Left at(int64_t di, int64_t dk) const { return {values, transposed, i + di, k + dk}; }
-};
+// Every step of the largest height.
+constexpr auto k_all_steps = [] {
+  std::array<Step, k_panel_height> steps{};
+  for (std::size_t l = 0; l < steps.size(); ++l) steps[l] = static_cast<Step>(l);
+  return steps;
+}();
 
 // Row addresses are made one after the other: all at once, they would not fit into the registers.
 template <class P>
@@ -43,11 +42,12 @@ FLATLAND_HD void next_row(P*& row, int64_t ld) {
   asm("" : "+r"(row));
 }
 
-// c (rows, n) = or += op(a) (rows, k) panel (k, vectors), n in (vectors - 1, vectors] vectors. Meanwhile it
-// fetches what is read next: with `ahead` the rows of a that follow these, of columns the line beside theirs.
+// c (rows, n) = or += op(a) (rows, k) panel (k, vectors) at these steps, n in (vectors - 1, vectors] vectors.
+// Meanwhile it fetches what is read next: with `ahead` the rows of a that follow these, of columns the line
+// beside theirs.
 template <Isa I, class T, int rows, int vectors, bool transposed>
-[[gnu::noinline]] void micro_kernel(const Left<T>& a, const T* panel, int64_t k, T* c, int64_t ldc, int64_t n,
-                                    bool accumulate, bool ahead) {
+[[gnu::noinline]] void micro_kernel(const Left<T>& a, std::span<const Step> steps, const T* panel, T* c,
+                                    int64_t ldc, int64_t n, bool accumulate, bool ahead) {
   using V = Vec<T, I>;
   constexpr int width = lanes<T, I>;
   constexpr int64_t line = 64 / sizeof(T);
@@ -66,21 +66,24 @@ template <Isa I, class T, int rows, int vectors, bool transposed>
       next_row(ci, ldc);
     }
   }
-  for (int64_t l = 0; l < k; ++l) {
+  int64_t to_line = 0;
+  for (const int64_t l : steps) {
     const T* column = nullptr;
     if (transposed) {
       column = a.values.row(a.k + l) + a.i;
       __builtin_prefetch(column + line);
-    } else if (l % line == 0) {
+    } else if (l >= to_line) {
       for (int i = 0; i < rows; ++i) __builtin_prefetch(next[i] + l);
+      to_line = l + line;
     }
+    const T* const values = panel + l * (vectors * width);
+    FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) __builtin_prefetch(values + (6 * vectors + v) * width);
     V b[vectors];
-    FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) b[v] = load<I>(panel + v * width);
+    FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) b[v] = load<I>(values + v * width);
     FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
       const V x = splat<V>(transposed ? column[i] : from[i][l]);
       FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) sum[i][v] = fma(x, b[v], sum[i][v]);
     }
-    panel += vectors * width;
   }
   FLATLAND_UNROLL for (int i = 0; i < rows; ++i) {
     FLATLAND_UNROLL for (int v = 0; v < vectors - 1; ++v) store<I>(c + v * width, sum[i][v]);
@@ -110,62 +113,90 @@ template <Isa I, class T>
   });
 }
 
-// All rows of a times one panel: blocks of `rows`, then smaller ones. The sum of each value is the same chain
-// in every micro-kernel. `cold` says that these rows of a have not been read before.
+// A height of op(b), packed: c (m, n) = or += op(a) (m, height) times it.
+template <class T>
+struct Slab {
+  const T* packed;
+  int64_t packed_k;  // the height that panels were packed with
+  int64_t n, k0, height;
+  T* c;
+  int64_t ldc;
+  bool add;
+  const GemmEpilogue<T>* epilogue;  // null but at the last height; its bias stands for column 0
+};
+
+// `rows` rows of op(a), row i of c on, times the panel of column j on.
 template <Isa I, class T, int rows, int vectors>
-void panel_rows(Left<T> a, int64_t& i, int64_t m, const T* panel, int64_t k, T* c, int64_t ldc, int64_t n,
-                bool accumulate, const GemmEpilogue<T>* epilogue, bool cold) {
-  for (; m - i >= rows; i += rows) {
-    T* ci = c + i * ldc;
-    const Left<T> left = a.at(i, 0);
-    const bool ahead = cold && m - i >= 2 * rows;
+void panel_product(const Left<T>& a, std::span<const Step> steps, const Slab<T>& slab, int64_t i, int64_t j,
+                   bool ahead) {
+  if constexpr (rows <= rows_for<I>(gemm_panel_vectors<I>) || rows == rows_for<I>(vectors)) {
+    const int64_t cols = smaller(gemm_panel<I, T>, slab.n - j);
+    const T* values = slab.packed + j * slab.packed_k + slab.k0 * vectors * lanes<T, I>;
+    T* const c = slab.c + i * slab.ldc + j;
     if (a.transposed)
-      micro_kernel<I, T, rows, vectors, true>(left, panel, k, ci, ldc, n, accumulate, false);
+      micro_kernel<I, T, rows, vectors, true>(a, steps, values, c, slab.ldc, cols, slab.add, false);
     else
-      micro_kernel<I, T, rows, vectors, false>(left, panel, k, ci, ldc, n, accumulate, ahead);
-    if (epilogue != nullptr) apply_epilogue<I>(*epilogue, ci, ldc, rows, n);
+      micro_kernel<I, T, rows, vectors, false>(a, steps, values, c, slab.ldc, cols, slab.add, ahead);
+    if (slab.epilogue == nullptr) return;
+    GemmEpilogue<T> part = *slab.epilogue;
+    if (part.bias != nullptr) part.bias += j;
+    apply_epilogue<I>(part, c, slab.ldc, rows, cols);
   }
 }
-template <Isa I, class T, int vectors>
-[[gnu::noinline]] void panel_product(Left<T> a, int64_t m, const T* panel, int64_t k, T* c, int64_t ldc,
-                                     int64_t n, bool accumulate, const GemmEpilogue<T>* epilogue, bool cold) {
-  int64_t i = 0;
-  panel_rows<I, T, rows_for<I>(vectors), vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue, cold);
-  if constexpr (rows_for<I>(vectors) > 4)
-    panel_rows<I, T, 4, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue, cold);
-  panel_rows<I, T, 1, vectors>(a, i, m, panel, k, c, ldc, n, accumulate, epilogue, cold);
+// Blocks of `rows` rows as long as there are such. Their steps are looked for until a block has few to leave
+// out. The sum of each value is the same chain in every micro-kernel.
+template <Isa I, class T, int rows>
+void row_blocks(const Left<T>& a, const Slab<T>& slab, int64_t& i, int64_t m, const std::uint64_t* nonzero,
+                bool& look) {
+  constexpr int64_t panel = gemm_panel<I, T>;
+  Step found[k_panel_height + 16];
+  for (; m - i >= rows; i += rows) {
+    const Left<T> left = a.at(i, slab.k0);
+    std::span<const Step> steps(k_all_steps.data(), static_cast<std::size_t>(slab.height));
+    if (look) {
+      const std::span<const Step> fewer =
+          a.transposed ? nonzero_steps<I>(nonzero, i % k_looked_at, rows, slab.height, found)
+                       : nonzero_steps<I, T, rows>(left, slab.height, found);
+      look = std::ssize(fewer) <= slab.height - slab.height / 8;
+      if (look) steps = fewer;
+    }
+    for (int64_t j = 0; j < slab.n; j += panel) {
+      const int64_t vectors = ceil_div(smaller(panel, slab.n - j), lanes<T, I>);
+      const bool ahead = j == 0 && m - i >= 2 * rows;
+      if (vectors == 1) panel_product<I, T, rows, 1>(left, steps, slab, i, j, ahead);
+      if (vectors == 2) panel_product<I, T, rows, 2>(left, steps, slab, i, j, ahead);
+      if constexpr (gemm_panel_vectors<I> == 4) {
+        if (vectors == 3) panel_product<I, T, rows, 3>(left, steps, slab, i, j, ahead);
+        if (vectors == 4) panel_product<I, T, rows, 4>(left, steps, slab, i, j, ahead);
+      }
+    }
+  }
 }
 
 // c (m, n) = or += op(a) (m, k) times n packed columns; `packed_k` is the height that panels were packed
-// with. The epilogue's bias stands for column 0 of this tile.
+// with. The epilogue's bias stands for column 0 of this tile. `look`: whether zeros of op(a) may be many.
 template <Isa I, class T>
 void tile(Left<T> a, int64_t m, const T* packed, int64_t packed_k, int64_t n, int64_t k, T* c, int64_t ldc,
-          bool accumulate, const GemmEpilogue<T>* epilogue) {
-  constexpr int64_t panel = gemm_panel<I, T>;
-  const int64_t block = even_piece(k, k_panel_height);
+          bool accumulate, const GemmEpilogue<T>* epilogue, bool look) {
+  const int64_t block = even_piece(k, k_panel_height), vectors = ceil_div(n, lanes<T, I>);
+  std::uint64_t nonzero[k_panel_height];
   int64_t k0 = 0;
   do {
     const int64_t height = smaller(block, k - k0);
-    const bool first = k0 == 0;
-    const bool last = k0 + height >= k;
-    for (int64_t j = 0; j < n; j += panel) {
-      const int64_t cols = smaller(panel, n - j);
-      const int64_t vectors = ceil_div(cols, lanes<T, I>);
-      const T* values = packed + j * packed_k + k0 * vectors * lanes<T, I>;
-      const bool add = accumulate || !first;
-      GemmEpilogue<T> part;
-      if (last && epilogue != nullptr) {
-        part = *epilogue;
-        if (part.bias != nullptr) part.bias += j;
-      }
-      const GemmEpilogue<T>* end = last && epilogue != nullptr ? &part : nullptr;
-      const Left<T> left = a.at(0, k0);
-      if (vectors == 1) panel_product<I, T, 1>(left, m, values, height, c + j, ldc, cols, add, end, j == 0);
-      if (vectors == 2) panel_product<I, T, 2>(left, m, values, height, c + j, ldc, cols, add, end, j == 0);
+    const Slab<T> slab{
+        packed, packed_k, n, k0, height, c, ldc, accumulate || k0 > 0, k0 + height >= k ? epilogue : nullptr};
+    for (int64_t i = 0; i < m;) {
+      const int64_t end = smaller(m, i + k_looked_at);
+      if (look && a.transposed) look_at_columns<I>(a.at(i, k0), end - i, height, nonzero);
+      // One narrow panel leaves registers for more rows.
+      if (vectors == 1) row_blocks<I, T, rows_for<I>(1)>(a, slab, i, end, nonzero, look);
+      if (vectors == 2) row_blocks<I, T, rows_for<I>(2)>(a, slab, i, end, nonzero, look);
       if constexpr (gemm_panel_vectors<I> == 4) {
-        if (vectors == 3) panel_product<I, T, 3>(left, m, values, height, c + j, ldc, cols, add, end, j == 0);
-        if (vectors == 4) panel_product<I, T, 4>(left, m, values, height, c + j, ldc, cols, add, end, j == 0);
+        if (vectors == 3) row_blocks<I, T, rows_for<I>(3)>(a, slab, i, end, nonzero, look);
       }
+      row_blocks<I, T, rows_for<I>(gemm_panel_vectors<I>)>(a, slab, i, end, nonzero, look);
+      row_blocks<I, T, 4>(a, slab, i, end, nonzero, look);
+      row_blocks<I, T, 1>(a, slab, i, end, nonzero, look);
     }
     k0 += height;
   } while (k0 < k);
@@ -230,7 +261,7 @@ void gemm_pack_rows(const T* b, int64_t ldb, int64_t n, int64_t k, T* packed) {
 
 template <Isa I, class T>
 void gemm_rows(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc) {
-  tile<I, T>({MatView<const T>(a, m, k, lda), false}, m, packed, k, n, k, c, ldc, false, nullptr);
+  tile<I, T>({MatView<const T>(a, m, k, lda), false}, m, packed, k, n, k, c, ldc, false, nullptr, true);
 }
 
 namespace {
@@ -243,6 +274,7 @@ struct Block {
   MatView<T> c;
   int64_t j0, cols, k0, height;
   T* packed;
+  bool look;                        // whether op(a) may have many zeros
   bool add;                         // to what c holds
   const GemmEpilogue<T>* epilogue;  // null but in the last block of k
 
@@ -264,7 +296,7 @@ struct Block {
     }
     tile<I, T>(Left<T>{a, transpose == Transpose::a}.at(i, k0), smaller(rows, c.rows - i),
                packed + j * height, height, smaller(width, cols - j), height, c.row(i) + j0 + j, c.ld, add,
-               epilogue != nullptr ? &part : nullptr);
+               epilogue != nullptr ? &part : nullptr, look);
   }
 };
 
@@ -283,6 +315,12 @@ void run(const Exec& exec, const Block<I, T>& block) {
   });
 }
 
+// Not worth a second task.
+template <class T>
+bool is_little(const MatView<T>& c, int64_t k) {
+  return c.rows * c.cols * (k + 16) < (1 << 18);
+}
+
 // Few rows: a task has columns of its own. It goes through op(b) once, a block at a time, which it packs
 // right before all rows of op(a) use it. Little work stays in one task.
 template <Isa I, class T>
@@ -290,7 +328,7 @@ void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epi
   constexpr int64_t panel = gemm_panel<I, T>, most = 4 * panel;
   const int64_t m = whole.c.rows, n = whole.c.cols;
   const int64_t panels = ceil_div(n, panel);
-  const bool little = m * n * (k + 16) < (1 << 18);
+  const bool little = is_little(whole.c, k);
   const int64_t share = panels / (2 * exec.threads());
   const int64_t width = little ? panels * panel : share < 1 ? panel : smaller(share * panel, most);
   const int64_t height = even_piece(k, k_panel_height / 2);
@@ -318,18 +356,14 @@ void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epi
   });
 }
 
-}  // namespace
-
 template <Isa I, class T>
-void gemm(const Exec& exec, Transpose transpose, const RowsView<T>& a, const RowsView<T>& b, MatView<T> c,
-          bool accumulate, const GemmEpilogue<T>& epilogue) {
+void product(const Exec& exec, Transpose transpose, const RowsView<T>& a, const RowsView<T>& b, MatView<T> c,
+             bool look, bool accumulate, const GemmEpilogue<T>* end) {
   constexpr int64_t panel = gemm_panel<I, T>;
   const int64_t k = transpose == Transpose::a ? a.rows : a.cols;
-  if (c.rows == 0 || c.cols == 0) return;
-  const bool plain = epilogue.bias == nullptr && epilogue.activation.kind == ActivationKind::identity;
-  const GemmEpilogue<T>* const end = plain ? nullptr : &epilogue;
-  if (c.rows <= 128 || c.rows * c.cols * (k + 16) < (1 << 18))
-    return run_columns<I, T>(exec, {transpose, a, b, c, 0, 0, 0, 0, nullptr, accumulate, nullptr}, end, k);
+  if (c.rows <= 128 || is_little(c, k))
+    return run_columns<I, T>(exec, {transpose, a, b, c, 0, 0, 0, 0, nullptr, look, accumulate, nullptr}, end,
+                             k);
   // op(b) is packed in blocks of about 4 MB.
   const int64_t n_step = ceil_div(even_piece(c.cols, 64 * panel), panel) * panel;
   const int64_t k_most = (int64_t{1} << 20) / n_step;
@@ -340,11 +374,55 @@ void gemm(const Exec& exec, Transpose transpose, const RowsView<T>& a, const Row
     do {
       const int64_t height = smaller(k_step, k - k0);
       const bool last = k0 + height >= k;
-      run<I, T>(exec, {transpose, a, b, c, j0, smaller(n_step, c.cols - j0), k0, height, packed.data(),
+      run<I, T>(exec, {transpose, a, b, c, j0, smaller(n_step, c.cols - j0), k0, height, packed.data(), look,
                        accumulate || k0 > 0, last ? end : nullptr});
       k0 += height;
     } while (k0 < k);
   }
+}
+
+// Whether a quarter of the vectors in some rows of m are 0, as at the borders of images.
+template <Isa I, class T>
+bool has_empty_parts(const RowsView<T>& m) {
+  constexpr int64_t looked_at = 16;
+  const int64_t step = ceil_div(m.rows, looked_at);
+  int64_t empty = 0, all = 0;
+  for (int64_t i = 0; i < m.rows; i += step)
+    for (int64_t j = 0; j < m.cols; j += lanes<T, I>, ++all)
+      empty += mask_bits<I, T>(to_bits(load_part<I>(m.row(i) + j, m.cols - j)) != 0) == 0;
+  return 4 * empty >= all;
+}
+
+// to = from^T.
+template <Isa I, class T>
+void turn(const Exec& exec, MatView<const T> from, MatView<T> to) {
+  constexpr int width = lanes<T, I>;
+  for_tiles(exec, to.rows, width, [&](int64_t i, int64_t rows) {
+    for (int64_t j = 0; j < to.cols; j += width) {
+      Vec<T, I> square[width];
+      for (int l = 0; l < width; ++l)
+        square[l] = j + l < to.cols ? load_part<I>(from.row(j + l) + i, rows) : Vec<T, I>{};
+      transpose_square(square);
+      for (int l = 0; l < rows; ++l) store_part<I>(to.row(i + l) + j, square[l], to.cols - j);
+    }
+  });
+}
+
+}  // namespace
+
+template <Isa I, class T>
+void gemm(const Exec& exec, Transpose transpose, const RowsView<T>& a, const RowsView<T>& b, MatView<T> c,
+          bool accumulate, const GemmEpilogue<T>& epilogue) {
+  if (c.rows == 0 || c.cols == 0) return;
+  const bool plain = epilogue.bias == nullptr && epilogue.activation.kind == ActivationKind::identity;
+  // Of a^T b the zeros of a alone are left out: where b has more, its transpose is multiplied.
+  if (transpose == Transpose::a && plain && !accumulate && !is_little(c, a.rows) && has_empty_parts<I>(b)) {
+    const ScratchArray<T> values(exec, c.rows * c.cols);
+    const MatView<T> turned(values.data(), c.cols, c.rows);
+    product<I, T>(exec, transpose, b, a, turned, true, false, nullptr);
+    return turn<I, T>(exec, turned, c);
+  }
+  product<I, T>(exec, transpose, a, b, c, transpose != Transpose::a, accumulate, plain ? nullptr : &epilogue);
 }
 
 #define FLATLAND_INSTANTIATE(T)                                                                              \

@@ -104,6 +104,39 @@ TEST_CASE_TEMPLATE("matmul is one chain of multiply-adds, below, at and past the
   }
 }
 
+TEST_CASE_TEMPLATE("matmul leaves out zeros without changing a bit", T, float, double) {
+  const Exec exec(Device::cpu, 2);
+  const std::vector<Product> shapes = {{1, 16, 40},   {7, 100, 37},   {13, 3, 600},   {24, 40, 16},
+                                       {60, 70, 784}, {130, 90, 200}, {100, 300, 150}};
+  for (const Product& s : shapes)
+    for (const int form : {0, 1, 2, 3}) {
+      Guarded<T> a(s.m, s.k), b(s.k, s.n);
+      a.fill_normal(1);
+      b.fill_normal(2);
+      // What is kept: every tenth step of all rows; a band that moves with the row; a value here and there;
+      // none.
+      const auto keeps = [&](std::int64_t i, std::int64_t k) {
+        return form == 0   ? k % 10 == 3
+               : form == 1 ? (k + 3 * i) / 20 % 3 == 0
+                           : form == 2 && (7 * i + k) % 61 == 0;
+      };
+      for (std::int64_t k = 0; k < s.k; ++k) {
+        for (std::int64_t i = 0; i < s.m; ++i)
+          if (!keeps(i, k)) a(i, k) = 0;
+        for (std::int64_t j = 0; j < s.n; ++j)
+          if (!keeps(k, j)) b(k, j) = 0;
+      }
+      Guarded<T> expected(s.m, s.n);
+      for (std::int64_t i = 0; i < s.m; ++i)
+        for (std::int64_t j = 0; j < s.n; ++j) expected(i, j) = test::chain(a, b, i, j);
+      for (const Transpose transpose : k_transposes) {
+        Guarded<T> c = product(exec, transpose, a, b);
+        INFO("transpose ", static_cast<int>(transpose), " M ", s.m, " N ", s.n, " K ", s.k, " form ", form);
+        CHECK(differences(c, expected) == 0);
+      }
+    }
+}
+
 TEST_CASE_TEMPLATE("matmul stays within its rounding error at the edges of tiles on every device", T, float,
                    double) {
   std::vector<Product> shapes;
