@@ -143,6 +143,7 @@ void panel_product(const Left<T>& a, std::span<const Step> steps, const Slab<T>&
     apply_epilogue<I>(part, c, slab.ldc, rows, cols);
   }
 }
+
 // Blocks of `rows` rows as long as there are such. Their steps are looked for until a block has few to leave
 // out. The sum of each value is the same chain in every micro-kernel.
 template <Isa I, class T, int rows>

@@ -24,7 +24,8 @@ struct Left {
 inline constexpr std::int64_t k_panel_height = 512;
 // A block's steps along k, ascending. A step at which all its rows of op(a) are 0 may be left out: it adds 0.
 using Step = std::uint16_t;
-// Writes first + i for each bit i of the mask, and values that do not count up to first + 15; gives the end.
+
+// Writes first + i for each bit i of the mask and gives their end; behind it up to 16 values are lost.
 template <Isa I>
 Step* append_steps(Step* to, std::int64_t first, unsigned mask) {
 #if defined(__AVX512F__)
@@ -41,7 +42,7 @@ Step* append_steps(Step* to, std::int64_t first, unsigned mask) {
   return to;
 }
 
-// The steps below k at which one of `rows` rows of a is not 0; there is room for 16 more.
+// The steps below k at which one of `rows` rows of a is not 0; with room for 16 more.
 template <Isa I, class T, int rows>
 [[gnu::noinline]] std::span<const Step> nonzero_steps(const Left<T>& a, std::int64_t k, Step* const steps) {
   Step* end = steps;
