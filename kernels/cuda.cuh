@@ -70,15 +70,15 @@ __device__ inline std::int64_t thread_count() {
   return static_cast<std::int64_t>(gridDim.x) * blockDim.x;
 }
 
-// Where a warp takes a row, in blocks of k_small_threads: the blocks for all rows, its row and its lane.
+__device__ inline int warp_lane() {
+  return static_cast<int>(threadIdx.x) % k_warp;
+}
+// Where a warp takes a row, in blocks of k_small_threads: the blocks for all rows, and its row.
 inline unsigned warp_blocks(std::int64_t rows) {
   return static_cast<unsigned>(ceil_div(rows, k_small_threads / k_warp));
 }
 __device__ inline std::int64_t warp_row() {
   return thread_index() / k_warp;
-}
-__device__ inline int warp_lane() {
-  return static_cast<int>(threadIdx.x) % k_warp;
 }
 
 // Values that one load or store moves, where pointers are aligned to it.

@@ -25,9 +25,9 @@ void for_values(const KeyRows<T>& rows, std::int64_t i, F f) {
   f(d, rows.units[i].zero());
 }
 
-// A coordinate that is mostly 0 keeps its zeros, which the products leave out.
+// The mean of some rows; 0 for a coordinate that is mostly 0, whose zeros the products leave out.
 template <class T>
-void mean_of_rows(const KeyRows<T>& rows, std::span<double> mean) {
+void find_shift(const KeyRows<T>& rows, std::span<double> mean) {
   const std::int64_t n = std::min<std::int64_t>(rows.x.rows, 1024);
   const double share = 1 / static_cast<double>(n);  // before the sum, which might overflow
   std::fill(mean.begin(), mean.end(), 0.);
@@ -66,7 +66,7 @@ double largest_difference(const Exec& exec, const KeyRows<T>& rows, std::span<co
 template <class T>
 TileScale tile_scale(const Exec& exec, const KeyRows<T>& base, const KeyRows<T>& other,
                      std::span<double> shift) {
-  mean_of_rows<T>(base, shift);
+  find_shift<T>(base, shift);
   double largest = largest_difference<T>(exec, base, shift);
   if (other.x.data != base.x.data) largest = std::max(largest, largest_difference<T>(exec, other, shift));
   TileScale scale = tile_scale(largest, std::ssize(shift));

@@ -43,8 +43,8 @@ FLATLAND_HD void next_row(P*& row, int64_t ld) {
 }
 
 // c (rows, n) = or += op(a) (rows, k) panel (k, vectors) at these steps, n in (vectors - 1, vectors] vectors.
-// Meanwhile it fetches what is read next: with `ahead` the rows of a that follow these, of columns the line
-// beside theirs.
+// Meanwhile it fetches what is read next: the panel six steps on, with `ahead` the rows of a that follow
+// these, of columns the line beside theirs.
 template <Isa I, class T, int rows, int vectors, bool transposed>
 [[gnu::noinline]] void micro_kernel(const Left<T>& a, std::span<const Step> steps, const T* panel, T* c,
                                     int64_t ldc, int64_t n, bool accumulate, bool ahead) {

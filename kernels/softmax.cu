@@ -14,15 +14,12 @@ __device__ std::int64_t first_row() {
 __device__ std::int64_t row_step() {
   return static_cast<std::int64_t>(gridDim.x) * k_warps;
 }
-__device__ int this_lane() {
-  return static_cast<int>(threadIdx.x) % k_warp;
-}
 
 // The shift that keeps exp from overflowing. NaN may be passed over: exp brings it back.
 template <class T>
 __device__ T row_max(MatView<const T> x, std::int64_t i) {
   T largest = -std::numeric_limits<T>::infinity();
-  for (std::int64_t j = this_lane(); j < x.cols; j += k_warp) largest = kernels::max(x(i, j), largest);
+  for (std::int64_t j = warp_lane(); j < x.cols; j += k_warp) largest = kernels::max(x(i, j), largest);
   return warp_reduce(largest, [](T a, T b) { return kernels::max(a, b); });
 }
 
@@ -30,7 +27,7 @@ __device__ T row_max(MatView<const T> x, std::int64_t i) {
 template <class T>
 __device__ T exp_sum(MatView<const T> x, std::int64_t i, T shift, MatView<T> y) {
   T sum = 0;
-  for (std::int64_t j = this_lane(); j < x.cols; j += k_warp) {
+  for (std::int64_t j = warp_lane(); j < x.cols; j += k_warp) {
     const T e = kernels::exp(x(i, j) - shift);
     if (y.data != nullptr) y(i, j) = e;
     sum += e;
@@ -44,10 +41,10 @@ __global__ void softmax_kernel(MatView<const T> x, MatView<T> y) {
     const T shift = row_max(x, i);
     if (form == SoftmaxForm::plain) {
       const T sum = exp_sum(x, i, shift, y);
-      for (std::int64_t j = this_lane(); j < x.cols; j += k_warp) y(i, j) /= sum;
+      for (std::int64_t j = warp_lane(); j < x.cols; j += k_warp) y(i, j) /= sum;
     } else {
       const T log_sum = kernels::log(exp_sum(x, i, shift, MatView<T>()));
-      for (std::int64_t j = this_lane(); j < x.cols; j += k_warp) y(i, j) = x(i, j) - shift - log_sum;
+      for (std::int64_t j = warp_lane(); j < x.cols; j += k_warp) y(i, j) = x(i, j) - shift - log_sum;
     }
   }
 }
@@ -56,10 +53,10 @@ template <SoftmaxForm form, class T>
 __global__ void softmax_backward_kernel(MatView<const T> y, MatView<const T> dy, MatView<T> dx) {
   for (std::int64_t i = first_row(); i < y.rows; i += row_step()) {
     T sum = 0;
-    for (std::int64_t j = this_lane(); j < y.cols; j += k_warp)
+    for (std::int64_t j = warp_lane(); j < y.cols; j += k_warp)
       sum = softmax_backward_term<form>(y(i, j), dy(i, j), sum);
     sum = warp_sum(sum);
-    for (std::int64_t j = this_lane(); j < y.cols; j += k_warp)
+    for (std::int64_t j = warp_lane(); j < y.cols; j += k_warp)
       dx(i, j) = softmax_gradient<form>(y(i, j), dy(i, j), sum);
   }
 }
@@ -72,10 +69,10 @@ __global__ void cross_entropy_kernel(MatView<const T> x, const std::int64_t* lab
     const bool known = l >= 0 && l < x.cols;
     const T shift = row_max(x, i);
     const T sum = exp_sum(x, i, shift, dx);
-    if (this_lane() == 0) loss[i] = known ? cross_entropy_of(x(i, l), shift, sum) : 0.0;
+    if (warp_lane() == 0) loss[i] = known ? cross_entropy_of(x(i, l), shift, sum) : 0.0;
     if (dx.data == nullptr) continue;
     const T factor = known ? scale / sum : T(0);
-    for (std::int64_t j = this_lane(); j < x.cols; j += k_warp)
+    for (std::int64_t j = warp_lane(); j < x.cols; j += k_warp)
       dx(i, j) = dx(i, j) * factor - (j == l ? scale : T(0));
   }
 }
