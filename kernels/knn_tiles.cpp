@@ -25,7 +25,7 @@ void for_values(const KeyRows<T>& rows, std::int64_t i, F f) {
   f(d, rows.units[i].zero());
 }
 
-// The mean of some rows; 0 for a coordinate that is mostly 0, whose zeros the products leave out.
+// The mean of some rows; 0 for a coordinate that often is 0: products leave its zeros out.
 template <class T>
 void find_shift(const KeyRows<T>& rows, std::span<double> mean) {
   const std::int64_t n = std::min<std::int64_t>(rows.x.rows, 1024);
@@ -38,7 +38,7 @@ void find_shift(const KeyRows<T>& rows, std::span<double> mean) {
       zeros[static_cast<std::size_t>(k)] += v == 0;
     });
   for (std::size_t k = 0; k < mean.size(); ++k)
-    if (2 * zeros[k] > n) mean[k] = 0;
+    if (4 * zeros[k] > n) mean[k] = 0;
 }
 
 // Infinity where a value is not finite.

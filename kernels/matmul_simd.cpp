@@ -1,6 +1,7 @@
 #include <flatland/kernels/activation_formulas.h>
+#include <flatland/kernels/matmul_pack_simd.h>
 #include <flatland/kernels/matmul_simd.h>
-#include <flatland/kernels/matmul_steps_simd.h>
+#include <flatland/kernels/matmul_sparse_simd.h>
 #include <flatland/kernels/parallel.h>
 
 #include <array>
@@ -12,9 +13,6 @@ namespace {
 
 using std::int64_t;
 
-FLATLAND_HD constexpr int64_t smaller(int64_t a, int64_t b) {
-  return a < b ? a : b;
-}
 // Pieces of at most `most`, all about equal.
 FLATLAND_HD constexpr int64_t even_piece(int64_t n, int64_t most) {
   return n <= most ? n : ceil_div(n, ceil_div(n, most));
@@ -28,12 +26,9 @@ constexpr int rows_for(int vectors) {
   return vectors == 2 ? 4 : 6;
 }
 
-// Every step of the largest height.
-constexpr auto k_all_steps = [] {
-  std::array<Step, k_panel_height> steps{};
-  for (std::size_t l = 0; l < steps.size(); ++l) steps[l] = static_cast<Step>(l);
-  return steps;
-}();
+// Panels of this many k stay in the second-level cache.
+constexpr int64_t k_panel_height = 512;
+static_assert(k_panel_height <= NonzeroBits::words * NonzeroBits::steps);
 
 // Row addresses are made one after the other: all at once, they would not fit into the registers.
 template <class P>
@@ -42,12 +37,12 @@ FLATLAND_HD void next_row(P*& row, int64_t ld) {
   asm("" : "+r"(row));
 }
 
-// c (rows, n) = or += op(a) (rows, k) panel (k, vectors) at these steps, n in (vectors - 1, vectors] vectors.
-// Meanwhile it fetches what is read next: the panel six steps on, with `ahead` the rows of a that follow
-// these, of columns the line beside theirs.
+// c (rows, n) = or += op(a) (rows, k) panel (k, vectors), n in (vectors - 1, vectors] vectors. Meanwhile it
+// fetches what is read next: the panel six steps on, with `ahead` the rows of a that follow these, of columns
+// the line beside theirs.
 template <Isa I, class T, int rows, int vectors, bool transposed>
-[[gnu::noinline]] void micro_kernel(const Left<T>& a, std::span<const Step> steps, const T* panel, T* c,
-                                    int64_t ldc, int64_t n, bool accumulate, bool ahead) {
+[[gnu::noinline]] void micro_kernel(const Left<T>& a, int64_t k, const T* panel, T* c, int64_t ldc, int64_t n,
+                                    bool accumulate, bool ahead) {
   using V = Vec<T, I>;
   constexpr int width = lanes<T, I>;
   constexpr int64_t line = 64 / sizeof(T);
@@ -66,15 +61,13 @@ template <Isa I, class T, int rows, int vectors, bool transposed>
       next_row(ci, ldc);
     }
   }
-  int64_t to_line = 0;
-  for (const int64_t l : steps) {
+  for (int64_t l = 0; l < k; ++l) {
     const T* column = nullptr;
     if (transposed) {
       column = a.values.row(a.k + l) + a.i;
       __builtin_prefetch(column + line);
-    } else if (l >= to_line) {
+    } else if (l % line == 0) {
       for (int i = 0; i < rows; ++i) __builtin_prefetch(next[i] + l);
-      to_line = l + line;
     }
     const T* const values = panel + l * (vectors * width);
     FLATLAND_UNROLL for (int v = 0; v < vectors; ++v) __builtin_prefetch(values + (6 * vectors + v) * width);
@@ -114,7 +107,7 @@ template <Isa I, class T>
 }
 
 // A height of op(b), packed: c (m, n) = or += op(a) (m, height) times it.
-template <class T>
+template <Isa I, class T>
 struct Slab {
   const T* packed;
   int64_t packed_k;  // the height that panels were packed with
@@ -123,132 +116,119 @@ struct Slab {
   int64_t ldc;
   bool add;
   const GemmEpilogue<T>* epilogue;  // null but at the last height; its bias stands for column 0
+
+  // Rows i ... i + m - 1 of columns j ... j + cols - 1 are summed up.
+  void end_at(int64_t i, int64_t j, int64_t m, int64_t cols) const {
+    if (epilogue == nullptr) return;
+    GemmEpilogue<T> part = *epilogue;
+    if (part.bias != nullptr) part.bias += j;
+    apply_epilogue<I>(part, c + i * ldc + j, ldc, m, cols);
+  }
 };
 
 // `rows` rows of op(a), row i of c on, times the panel of column j on.
 template <Isa I, class T, int rows, int vectors>
-void panel_product(const Left<T>& a, std::span<const Step> steps, const Slab<T>& slab, int64_t i, int64_t j,
-                   bool ahead) {
+void panel_product(const Left<T>& a, const Slab<I, T>& slab, int64_t i, int64_t j, bool ahead) {
   if constexpr (rows <= rows_for<I>(gemm_panel_vectors<I>) || rows == rows_for<I>(vectors)) {
     const int64_t cols = smaller(gemm_panel<I, T>, slab.n - j);
     const T* values = slab.packed + j * slab.packed_k + slab.k0 * vectors * lanes<T, I>;
     T* const c = slab.c + i * slab.ldc + j;
     if (a.transposed)
-      micro_kernel<I, T, rows, vectors, true>(a, steps, values, c, slab.ldc, cols, slab.add, false);
+      micro_kernel<I, T, rows, vectors, true>(a, slab.height, values, c, slab.ldc, cols, slab.add, false);
     else
-      micro_kernel<I, T, rows, vectors, false>(a, steps, values, c, slab.ldc, cols, slab.add, ahead);
-    if (slab.epilogue == nullptr) return;
-    GemmEpilogue<T> part = *slab.epilogue;
-    if (part.bias != nullptr) part.bias += j;
-    apply_epilogue<I>(part, c, slab.ldc, rows, cols);
+      micro_kernel<I, T, rows, vectors, false>(a, slab.height, values, c, slab.ldc, cols, slab.add, ahead);
+    slab.end_at(i, j, rows, cols);
   }
 }
 
-// Blocks of `rows` rows as long as there are such. Their steps are looked for until a block has few to leave
-// out. The sum of each value is the same chain in every micro-kernel.
+// Blocks of `rows` rows as long as there are such.
 template <Isa I, class T, int rows>
-void row_blocks(const Left<T>& a, const Slab<T>& slab, int64_t& i, int64_t m, const std::uint64_t* nonzero,
-                bool& look) {
+void row_blocks(const Left<T>& a, const Slab<I, T>& slab, int64_t& i, int64_t m) {
   constexpr int64_t panel = gemm_panel<I, T>;
-  Step found[k_panel_height + 16];
   for (; m - i >= rows; i += rows) {
     const Left<T> left = a.at(i, slab.k0);
-    std::span<const Step> steps(k_all_steps.data(), static_cast<std::size_t>(slab.height));
-    if (look) {
-      const std::span<const Step> fewer =
-          a.transposed ? nonzero_steps<I>(nonzero, i % k_looked_at, rows, slab.height, found)
-                       : nonzero_steps<I, T, rows>(left, slab.height, found);
-      look = std::ssize(fewer) <= slab.height - slab.height / 8;
-      if (look) steps = fewer;
-    }
     for (int64_t j = 0; j < slab.n; j += panel) {
       const int64_t vectors = ceil_div(smaller(panel, slab.n - j), lanes<T, I>);
       const bool ahead = j == 0 && m - i >= 2 * rows;
-      if (vectors == 1) panel_product<I, T, rows, 1>(left, steps, slab, i, j, ahead);
-      if (vectors == 2) panel_product<I, T, rows, 2>(left, steps, slab, i, j, ahead);
+      if (vectors == 1) panel_product<I, T, rows, 1>(left, slab, i, j, ahead);
+      if (vectors == 2) panel_product<I, T, rows, 2>(left, slab, i, j, ahead);
       if constexpr (gemm_panel_vectors<I> == 4) {
-        if (vectors == 3) panel_product<I, T, rows, 3>(left, steps, slab, i, j, ahead);
-        if (vectors == 4) panel_product<I, T, rows, 4>(left, steps, slab, i, j, ahead);
+        if (vectors == 3) panel_product<I, T, rows, 3>(left, slab, i, j, ahead);
+        if (vectors == 4) panel_product<I, T, rows, 4>(left, slab, i, j, ahead);
       }
     }
+  }
+}
+template <Isa I, class T>
+void dense_slab(const Left<T>& a, const Slab<I, T>& slab, int64_t m) {
+  const int64_t vectors = ceil_div(slab.n, lanes<T, I>);
+  int64_t i = 0;
+  // One narrow panel leaves registers for more rows.
+  if (vectors == 1) row_blocks<I, T, rows_for<I>(1)>(a, slab, i, m);
+  if (vectors == 2) row_blocks<I, T, rows_for<I>(2)>(a, slab, i, m);
+  if constexpr (gemm_panel_vectors<I> == 4) {
+    if (vectors == 3) row_blocks<I, T, rows_for<I>(3)>(a, slab, i, m);
+  }
+  row_blocks<I, T, rows_for<I>(gemm_panel_vectors<I>)>(a, slab, i, m);
+  row_blocks<I, T, 4>(a, slab, i, m);
+  row_blocks<I, T, 1>(a, slab, i, m);
+}
+
+// So many vectors of a row of c are summed at once.
+constexpr int k_sparse_vectors = 8;
+
+template <Isa I, class T, int vectors = k_sparse_vectors>
+void sparse_columns(const Left<T>& a, const std::uint64_t* nonzero, int64_t m, const PackedColumns<T>& b,
+                    T* c, int64_t ldc, int64_t n, bool add) {
+  if constexpr (vectors > 1) {
+    if (n <= (vectors - 1) * lanes<T, I>)
+      return sparse_columns<I, T, vectors - 1>(a, nonzero, m, b, c, ldc, n, add);
+  }
+  constexpr int panel = gemm_panel_vectors<I>;
+  if (a.transposed)
+    sparse_rows<I, T, vectors, panel, true>(a, nonzero, m, b, c, ldc, n, add);
+  else
+    sparse_rows<I, T, vectors, panel, false>(a, nonzero, m, b, c, ldc, n, add);
+}
+template <Isa I, class T>
+void sparse_slab(const Left<T>& a, const Slab<I, T>& slab, int64_t m) {
+  constexpr int64_t panel = gemm_panel<I, T>, width = k_sparse_vectors * lanes<T, I>;
+  NonzeroBits found;
+  for (int64_t i = 0; i < m; i += NonzeroBits::rows) {
+    const int64_t rows = smaller(NonzeroBits::rows, m - i);
+    const Left<T> left = a.at(i, slab.k0);
+    if (a.transposed)
+      find_in_columns<I>(left, rows, slab.height, found);
+    else
+      find_in_rows<I>(left, rows, slab.height, found);
+    // So few steps of op(b) stay in the first-level cache for all rows.
+    for (int64_t k = 0; k < slab.height; k += NonzeroBits::steps)
+      for (int64_t j = 0; j < slab.n; j += width)
+        sparse_columns<I, T>(left.at(0, k), found.bits[k / NonzeroBits::steps], rows,
+                             {slab.packed + j * slab.packed_k, panel * slab.packed_k, slab.k0 + k},
+                             slab.c + i * slab.ldc + j, slab.ldc, smaller(width, slab.n - j),
+                             slab.add || k > 0);
+    slab.end_at(i, 0, rows, slab.n);
   }
 }
 
 // c (m, n) = or += op(a) (m, k) times n packed columns; `packed_k` is the height that panels were packed
-// with. The epilogue's bias stands for column 0 of this tile. `look`: whether zeros of op(a) may be many.
+// with. The epilogue's bias stands for column 0 of this tile. `sparse`: whether op(a) has few nonzeros.
 template <Isa I, class T>
-void tile(Left<T> a, int64_t m, const T* packed, int64_t packed_k, int64_t n, int64_t k, T* c, int64_t ldc,
-          bool accumulate, const GemmEpilogue<T>* epilogue, bool look) {
-  const int64_t block = even_piece(k, k_panel_height), vectors = ceil_div(n, lanes<T, I>);
-  std::uint64_t nonzero[k_panel_height];
+void tile(const Left<T>& a, int64_t m, const T* packed, int64_t packed_k, int64_t n, int64_t k, T* c,
+          int64_t ldc, bool accumulate, const GemmEpilogue<T>* epilogue, bool sparse) {
+  const int64_t block = even_piece(k, k_panel_height);
   int64_t k0 = 0;
   do {
     const int64_t height = smaller(block, k - k0);
-    const Slab<T> slab{
+    const Slab<I, T> slab{
         packed, packed_k, n, k0, height, c, ldc, accumulate || k0 > 0, k0 + height >= k ? epilogue : nullptr};
-    for (int64_t i = 0; i < m;) {
-      const int64_t end = smaller(m, i + k_looked_at);
-      if (look && a.transposed) look_at_columns<I>(a.at(i, k0), end - i, height, nonzero);
-      // One narrow panel leaves registers for more rows.
-      if (vectors == 1) row_blocks<I, T, rows_for<I>(1)>(a, slab, i, end, nonzero, look);
-      if (vectors == 2) row_blocks<I, T, rows_for<I>(2)>(a, slab, i, end, nonzero, look);
-      if constexpr (gemm_panel_vectors<I> == 4) {
-        if (vectors == 3) row_blocks<I, T, rows_for<I>(3)>(a, slab, i, end, nonzero, look);
-      }
-      row_blocks<I, T, rows_for<I>(gemm_panel_vectors<I>)>(a, slab, i, end, nonzero, look);
-      row_blocks<I, T, 4>(a, slab, i, end, nonzero, look);
-      row_blocks<I, T, 1>(a, slab, i, end, nonzero, look);
-    }
+    if (sparse && n > 2 * lanes<T, I>)
+      sparse_slab<I>(a, slab, m);
+    else
+      dense_slab<I>(a, slab, m);
     k0 += height;
   } while (k0 < k);
-}
-
-// Panels from columns j0 ... j0 + n - 1 of b's rows k0 ... k0 + k - 1: copied row by row, zeros past the last
-// column.
-template <Isa I, class T>
-void pack_columns(const RowsView<T>& b, int64_t k0, int64_t j0, int64_t n, int64_t k, T* packed) {
-  constexpr int64_t panel = gemm_panel<I, T>, width = lanes<T, I>;
-  for (int64_t l = 0; l < k; ++l) {
-    const T* const row = b.row(k0 + l) + j0;
-    for (int64_t first = 0; first < n; first += panel) {
-      const int64_t cols = smaller(panel, n - first), stride = ceil_div(cols, width) * width;
-      T* const to = packed + first * k + l * stride;
-      for (int64_t j = 0; j < cols; j += width) store<I>(to + j, load_part<I>(row + first + j, cols - j));
-    }
-  }
-}
-
-// Transposes a square of vectors by log2(width) perfect shuffles.
-template <class V, int... i>
-FLATLAND_HD void zip(V a, V b, V& low, V& high, std::integer_sequence<int, i...>) {
-  constexpr int width = sizeof...(i);
-  low = __builtin_shufflevector(a, b, (i / 2 + i % 2 * width)...);
-  high = __builtin_shufflevector(a, b, (width / 2 + i / 2 + i % 2 * width)...);
-}
-template <class V, int width>
-FLATLAND_HD void transpose_square(V (&rows)[width]) {
-  FLATLAND_UNROLL for (int stage = 1; stage < width; stage *= 2) {
-    V next[width];
-    FLATLAND_UNROLL for (int i = 0; i < width / 2; ++i) zip(
-        rows[i], rows[i + width / 2], next[2 * i], next[2 * i + 1], std::make_integer_sequence<int, width>{});
-    FLATLAND_UNROLL for (int i = 0; i < width; ++i) rows[i] = next[i];
-  }
-}
-// One panel from rows j0 ... j0 + n - 1 of b, their values k0 ... k0 + k - 1.
-template <Isa I, class T>
-void pack_rows(const RowsView<T>& b, int64_t j0, int64_t k0, int64_t n, int64_t k, T* panel) {
-  constexpr int width = lanes<T, I>;
-  const int64_t stride = ceil_div(n, width) * width;
-  for (int64_t l = 0; l < k; l += width)
-    for (int64_t j = 0; j < n; j += width) {
-      Vec<T, I> square[width];
-      for (int i = 0; i < width; ++i)
-        square[i] = j + i < n ? load_part<I>(b.row(j0 + j + i) + k0 + l, k - l) : Vec<T, I>{};
-      transpose_square(square);
-      T* p = panel + l * stride + j;
-      for (int i = 0; i < width; ++i)
-        if (l + i < k) store<I>(p + i * stride, square[i]);
-    }
 }
 
 }  // namespace
@@ -262,7 +242,8 @@ void gemm_pack_rows(const T* b, int64_t ldb, int64_t n, int64_t k, T* packed) {
 
 template <Isa I, class T>
 void gemm_rows(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc) {
-  tile<I, T>({MatView<const T>(a, m, k, lda), false}, m, packed, k, n, k, c, ldc, false, nullptr, true);
+  const RowsView<T> rows(MatView<const T>(a, m, k, lda));
+  tile<I, T>({rows, false}, m, packed, k, n, k, c, ldc, false, nullptr, has_few_nonzeros<I>(rows));
 }
 
 namespace {
@@ -275,7 +256,7 @@ struct Block {
   MatView<T> c;
   int64_t j0, cols, k0, height;
   T* packed;
-  bool look;                        // whether op(a) may have many zeros
+  bool sparse;                      // whether op(a) has few nonzeros
   bool add;                         // to what c holds
   const GemmEpilogue<T>* epilogue;  // null but in the last block of k
 
@@ -297,7 +278,7 @@ struct Block {
     }
     tile<I, T>(Left<T>{a, transpose == Transpose::a}.at(i, k0), smaller(rows, c.rows - i),
                packed + j * height, height, smaller(width, cols - j), height, c.row(i) + j0 + j, c.ld, add,
-               epilogue != nullptr ? &part : nullptr, look);
+               epilogue != nullptr ? &part : nullptr, sparse);
   }
 };
 
@@ -359,12 +340,12 @@ void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epi
 
 template <Isa I, class T>
 void product(const Exec& exec, Transpose transpose, const RowsView<T>& a, const RowsView<T>& b, MatView<T> c,
-             bool look, bool accumulate, const GemmEpilogue<T>* end) {
+             bool sparse, bool accumulate, const GemmEpilogue<T>* end) {
   constexpr int64_t panel = gemm_panel<I, T>;
   const int64_t k = transpose == Transpose::a ? a.rows : a.cols;
   if (c.rows <= 128 || is_little(c, k))
-    return run_columns<I, T>(exec, {transpose, a, b, c, 0, 0, 0, 0, nullptr, look, accumulate, nullptr}, end,
-                             k);
+    return run_columns<I, T>(exec, {transpose, a, b, c, 0, 0, 0, 0, nullptr, sparse, accumulate, nullptr},
+                             end, k);
   // op(b) is packed in blocks of about 4 MB.
   const int64_t n_step = ceil_div(even_piece(c.cols, 64 * panel), panel) * panel;
   const int64_t k_most = (int64_t{1} << 20) / n_step;
@@ -375,23 +356,11 @@ void product(const Exec& exec, Transpose transpose, const RowsView<T>& a, const 
     do {
       const int64_t height = smaller(k_step, k - k0);
       const bool last = k0 + height >= k;
-      run<I, T>(exec, {transpose, a, b, c, j0, smaller(n_step, c.cols - j0), k0, height, packed.data(), look,
-                       accumulate || k0 > 0, last ? end : nullptr});
+      run<I, T>(exec, {transpose, a, b, c, j0, smaller(n_step, c.cols - j0), k0, height, packed.data(),
+                       sparse, accumulate || k0 > 0, last ? end : nullptr});
       k0 += height;
     } while (k0 < k);
   }
-}
-
-// Whether a quarter of the vectors in some rows of m are 0, as at the borders of images.
-template <Isa I, class T>
-bool has_empty_parts(const RowsView<T>& m) {
-  constexpr int64_t looked_at = 16;
-  const int64_t step = ceil_div(m.rows, looked_at);
-  int64_t empty = 0, all = 0;
-  for (int64_t i = 0; i < m.rows; i += step)
-    for (int64_t j = 0; j < m.cols; j += lanes<T, I>, ++all)
-      empty += mask_bits<I, T>(to_bits(load_part<I>(m.row(i) + j, m.cols - j)) != 0) == 0;
-  return 4 * empty >= all;
 }
 
 // to = from^T.
@@ -416,14 +385,17 @@ void gemm(const Exec& exec, Transpose transpose, const RowsView<T>& a, const Row
           bool accumulate, const GemmEpilogue<T>& epilogue) {
   if (c.rows == 0 || c.cols == 0) return;
   const bool plain = epilogue.bias == nullptr && epilogue.activation.kind == ActivationKind::identity;
-  // Of a^T b the zeros of a alone are left out: where b has more, its transpose is multiplied.
-  if (transpose == Transpose::a && plain && !accumulate && !is_little(c, a.rows) && has_empty_parts<I>(b)) {
+  const int64_t k = transpose == Transpose::a ? a.rows : a.cols;
+  const bool little = is_little(c, k);
+  // Zeros of op(a) alone are left out: of a^T b, where b has more, the transpose is multiplied.
+  if (transpose == Transpose::a && plain && !accumulate && !little && has_few_nonzeros<I>(b)) {
     const ScratchArray<T> values(exec, c.rows * c.cols);
     const MatView<T> turned(values.data(), c.cols, c.rows);
     product<I, T>(exec, transpose, b, a, turned, true, false, nullptr);
     return turn<I, T>(exec, turned, c);
   }
-  product<I, T>(exec, transpose, a, b, c, transpose != Transpose::a, accumulate, plain ? nullptr : &epilogue);
+  product<I, T>(exec, transpose, a, b, c, !little && has_few_nonzeros<I>(a), accumulate,
+                plain ? nullptr : &epilogue);
 }
 
 #define FLATLAND_INSTANTIATE(T)                                                                              \

@@ -13,8 +13,9 @@
 // c[i,j] is one chain of fma over ascending k from 0, whatever the tile: so the products of tiles equal those
 // of matmul, and x x^T comes out symmetric bit by bit.
 //
-// Steps at which all rows of a micro-kernel's block are 0 are left out of the chain: more than half of those
-// of images of digits. That changes no value; but a 0 passes over an infinity or NaN that it would have met.
+// Where less than half of op(a) is not 0, as of images of digits, its zeros are left out of the chain
+// (matmul_sparse_simd.h). That changes no value; but a 0 passes over an infinity or NaN that it would have
+// met.
 #pragma once
 
 #include <flatland/kernels/activation.h>

@@ -106,8 +106,8 @@ TEST_CASE_TEMPLATE("matmul is one chain of multiply-adds, below, at and past the
 
 TEST_CASE_TEMPLATE("matmul leaves out zeros without changing a bit", T, float, double) {
   const Exec exec(Device::cpu, 2);
-  const std::vector<Product> shapes = {{1, 16, 40},   {7, 100, 37},   {13, 3, 600},   {24, 40, 16},
-                                       {60, 70, 784}, {130, 90, 200}, {100, 300, 150}};
+  const std::vector<Product> shapes = {{1, 16, 40},   {7, 100, 37},   {13, 3, 600},    {24, 40, 16},
+                                       {60, 70, 784}, {130, 90, 200}, {100, 300, 150}, {140, 40, 1100}};
   for (const Product& s : shapes)
     for (const int form : {0, 1, 2, 3}) {
       Guarded<T> a(s.m, s.k), b(s.k, s.n);
