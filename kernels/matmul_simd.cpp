@@ -260,14 +260,14 @@ struct Block {
   bool add;                         // to what c holds
   const GemmEpilogue<T>* epilogue;  // null but in the last block of k
 
-  // The panels of `width` columns from column j of the block on.
-  void pack(int64_t j, int64_t width) const {
+  // Of the panels of `width` columns from column j of the block on, `steps` steps from step l on.
+  void pack(int64_t j, int64_t width, int64_t l, int64_t steps) const {
     constexpr int64_t panel = gemm_panel<I, T>;
-    const int64_t end = smaller(j + width, cols);
+    const int64_t end = smaller(j + width, cols), k = smaller(steps, height - l);
     if (transpose != Transpose::b)
-      return pack_columns<I, T>(b, k0, j0 + j, end - j, height, packed + j * height);
+      return pack_columns<I, T>(b, k0 + l, j0 + j, end - j, k, packed + j * height, height, l);
     for (; j < end; j += panel)
-      pack_rows<I, T>(b, j0 + j, k0, smaller(panel, end - j), height, packed + j * height);
+      pack_rows<I, T>(b, j0 + j, k0 + l, smaller(panel, end - j), k, packed + j * height, l);
   }
   // The tile of c from row i and the block's column j on, of at most these sizes.
   void multiply(int64_t i, int64_t rows, int64_t j, int64_t width) const {
@@ -285,13 +285,13 @@ struct Block {
 // Many rows: all tasks share what was packed before. Tiles have rows that the micro-kernels divide.
 template <Isa I, class T>
 void run(const Exec& exec, const Block<I, T>& block) {
-  constexpr int64_t panel = gemm_panel<I, T>;
+  constexpr int64_t panel = gemm_panel<I, T>, width = 256 / panel * panel, steps = 128;
   const int64_t m = block.c.rows;
-  const int64_t pack_width = block.cols * block.height < 32768 ? block.cols : panel;
-  parallel_for(exec, ceil_div(block.cols, pack_width),
-               [&](int64_t task, int) { block.pack(task * pack_width, pack_width); });
-  const int64_t rows = m < 768 ? 48 : 96, width = 256 / panel * panel;
   const int64_t across = ceil_div(block.cols, width);
+  parallel_for(exec, across * ceil_div(block.height, steps), [&](int64_t task, int) {
+    block.pack(task % across * width, width, task / across * steps, steps);
+  });
+  const int64_t rows = m < 768 ? 48 : 96;
   parallel_for(exec, across * ceil_div(m, rows), [&](int64_t task, int) {
     block.multiply(task / across * rows, rows, task % across * width, width);
   });
@@ -303,8 +303,8 @@ bool is_little(const MatView<T>& c, int64_t k) {
   return c.rows * c.cols * (k + 16) < (1 << 18);
 }
 
-// Few rows: a task has columns of its own. It goes through op(b) once, a block at a time, which it packs
-// right before all rows of op(a) use it. Little work stays in one task.
+// Few rows: a task has columns of its own. It goes through op(b) once, a block at a time,
+// which it packs right before all rows of op(a) use it. Little work stays in one task.
 template <Isa I, class T>
 void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epilogue, int64_t k) {
   constexpr int64_t panel = gemm_panel<I, T>, most = 4 * panel;
@@ -331,7 +331,7 @@ void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epi
       block.epilogue = k0 < k ? nullptr : epilogue;
       for (block.j0 = task * width; block.j0 < end; block.j0 += cols) {
         block.cols = smaller(cols, end - block.j0);
-        block.pack(0, cols);
+        block.pack(0, cols, 0, block.height);
         block.multiply(0, m, 0, cols);
       }
     } while (k0 < k);

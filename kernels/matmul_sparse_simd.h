@@ -2,7 +2,7 @@
 // time, with no value but the nonzero ones multiplied.
 #pragma once
 
-#include <flatland/kernels/parallel.h>
+#include <flatland/kernels/matmul_pack_simd.h>
 #include <flatland/kernels/rows_view.h>
 #include <flatland/kernels/simd.h>
 
@@ -21,16 +21,18 @@ struct Left {
   FLATLAND_HD Left at(std::int64_t di, std::int64_t dk) const { return {values, transposed, i + di, k + dk}; }
 };
 
-// Whether less than half of the values in some rows are not 0: then a row at a time takes less than blocks of
-// rows.
+// Whether less than half of the values in a part of some rows are not 0: then a row at a time takes less than
+// blocks of rows.
 template <Isa I, class T>
 bool has_few_nonzeros(const RowsView<T>& m) {
-  constexpr std::int64_t looked_at = 16;
-  const std::int64_t step = ceil_div(m.rows, looked_at);
+  constexpr std::int64_t looked_at = 16, width = lanes<T, I>;
+  const std::int64_t step = ceil_div(m.rows, looked_at), stride = m.cols > 16 * width ? 4 * width : width;
   std::int64_t nonzero = 0, all = 0;
-  for (std::int64_t i = 0; i < m.rows; i += step, all += m.cols)
-    for (std::int64_t k = 0; k < m.cols; k += lanes<T, I>)
+  for (std::int64_t i = 0; i < m.rows; i += step)
+    for (std::int64_t k = i / step * width % stride; k < m.cols; k += stride) {
       nonzero += std::popcount(mask_bits<I, T>(load_part<I>(m.row(i) + k, m.cols - k) != 0));
+      all += smaller(width, m.cols - k);
+    }
   return 2 * nonzero < all;
 }
 
