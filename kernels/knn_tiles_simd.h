@@ -9,7 +9,7 @@
 
 namespace flatland::kernels {
 
-// The shift is the mean of up to 1,024 rows of `base`, 0 for columns that are mostly 0; factor from the
+// The shift is the mean of up to 1,024 rows of `base`, 0 for columns that often are 0; factor from the
 // largest difference in both. `shift` has room for the columns, those of unit rows included.
 template <class T>
 TileScale tile_scale(const Exec& exec, const KeyRows<T>& base, const KeyRows<T>& other,

@@ -14,9 +14,10 @@ enum class Transpose { none, a, b };
 // Cost: 2MNK flop. c aliases neither a nor b. K = 0 gives zeros (or leaves c).
 // Deterministic: the same bits on every run. On the CPU each c[i,j] is one chain of fused multiply-adds over
 // ascending k, whatever M, N, the position of the row and the number of threads; so a row alone has the bits
-// it has inside a batch. Where less than half of op(a) (or of b in a^T b) is not 0, as of images of digits,
-// its zeros take no time there; a 0 may pass over an infinity or NaN that it meets. On CUDA the order of a
-// sum depends on the shapes, and a row alone agrees within rounding.
+// it has inside a batch, but for the sign of a 0. Where fewer than half of the values of op(a), or of b in
+// a^T b, are not 0, as of images of digits, large products leave out its zeros: a 0 may pass over an infinity
+// or NaN that it meets. On CUDA the order of a sum depends on the shapes, and a row alone agrees within
+// rounding.
 template <class T>
 void matmul(const Exec& exec, Transpose transpose, In<T> a, In<T> b, MatView<T> c, bool accumulate = false);
 

@@ -4,9 +4,6 @@
 #include <flatland/kernels/matmul_sparse_simd.h>
 #include <flatland/kernels/parallel.h>
 
-#include <array>
-#include <span>
-
 namespace flatland::kernels {
 
 namespace {
@@ -243,7 +240,8 @@ void gemm_pack_rows(const T* b, int64_t ldb, int64_t n, int64_t k, T* packed) {
 template <Isa I, class T>
 void gemm_rows(const T* a, int64_t lda, int64_t m, const T* packed, int64_t n, int64_t k, T* c, int64_t ldc) {
   const RowsView<T> rows(MatView<const T>(a, m, k, lda));
-  tile<I, T>({rows, false}, m, packed, k, n, k, c, ldc, false, nullptr, has_few_nonzeros<I>(rows));
+  tile<I, T>({rows, false}, m, packed, k, n, k, c, ldc, false, nullptr,
+             nonzero_share<I>(rows) < k_few_nonzeros);
 }
 
 namespace {
@@ -387,15 +385,18 @@ void gemm(const Exec& exec, Transpose transpose, const RowsView<T>& a, const Row
   const bool plain = epilogue.bias == nullptr && epilogue.activation.kind == ActivationKind::identity;
   const int64_t k = transpose == Transpose::a ? a.rows : a.cols;
   const bool little = is_little(c, k);
+  const double in_a = little ? 1 : nonzero_share<I>(a);
   // Zeros of op(a) alone are left out: of a^T b, where b has more, the transpose is multiplied.
-  if (transpose == Transpose::a && plain && !accumulate && !little && has_few_nonzeros<I>(b)) {
-    const ScratchArray<T> values(exec, c.rows * c.cols);
-    const MatView<T> turned(values.data(), c.cols, c.rows);
-    product<I, T>(exec, transpose, b, a, turned, true, false, nullptr);
-    return turn<I, T>(exec, turned, c);
+  if (transpose == Transpose::a && plain && !accumulate && !little && c.rows > 2 * lanes<T, I>) {
+    const double in_b = nonzero_share<I>(b);
+    if (in_b < k_few_nonzeros && in_b < in_a) {
+      const ScratchArray<T> values(exec, c.rows * c.cols);
+      const MatView<T> turned(values.data(), c.cols, c.rows);
+      product<I, T>(exec, transpose, b, a, turned, true, false, nullptr);
+      return turn<I, T>(exec, turned, c);
+    }
   }
-  product<I, T>(exec, transpose, a, b, c, !little && has_few_nonzeros<I>(a), accumulate,
-                plain ? nullptr : &epilogue);
+  product<I, T>(exec, transpose, a, b, c, in_a < k_few_nonzeros, accumulate, plain ? nullptr : &epilogue);
 }
 
 #define FLATLAND_INSTANTIATE(T)                                                                              \

@@ -13,9 +13,9 @@
 // c[i,j] is one chain of fma over ascending k from 0, whatever the tile: so the products of tiles equal those
 // of matmul, and x x^T comes out symmetric bit by bit.
 //
-// Where less than half of op(a) is not 0, as of images of digits, its zeros are left out of the chain
-// (matmul_sparse_simd.h). That changes no value; but a 0 passes over an infinity or NaN that it would have
-// met.
+// Where fewer than half of some values of op(a) are not 0, as of images of digits, the chain leaves out its
+// zeros (matmul_sparse_simd.h). Values are the same, but the sign of a 0 may not be, and a 0 passes over an
+// infinity or NaN that it would have met: then x x^T need not be symmetric.
 #pragma once
 
 #include <flatland/kernels/activation.h>
@@ -29,7 +29,7 @@
 
 namespace flatland::kernels {
 
-// A panel's width in vectors: with `gemm_rows_of` rows its accumulators fill the registers.
+// A panel's width in vectors: with it the sums of a few rows of op(a) fill the registers.
 template <Isa I>
 inline constexpr int gemm_panel_vectors = I == Isa::v4 ? 4 : 2;
 template <Isa I, class T>

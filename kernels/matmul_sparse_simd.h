@@ -8,6 +8,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 namespace flatland::kernels {
 
@@ -21,10 +22,12 @@ struct Left {
   FLATLAND_HD Left at(std::int64_t di, std::int64_t dk) const { return {values, transposed, i + di, k + dk}; }
 };
 
-// Whether less than half of the values in a part of some rows are not 0: then a row at a time takes less than
-// blocks of rows.
+// Where fewer values than this are not 0, a row at a time takes less than blocks of rows.
+inline constexpr double k_few_nonzeros = 0.5;
+
+// The share of nonzeros in a part of some rows.
 template <Isa I, class T>
-bool has_few_nonzeros(const RowsView<T>& m) {
+double nonzero_share(const RowsView<T>& m) {
   constexpr std::int64_t looked_at = 16, width = lanes<T, I>;
   const std::int64_t step = ceil_div(m.rows, looked_at), stride = m.cols > 16 * width ? 4 * width : width;
   std::int64_t nonzero = 0, all = 0;
@@ -33,7 +36,7 @@ bool has_few_nonzeros(const RowsView<T>& m) {
       nonzero += std::popcount(mask_bits<I, T>(load_part<I>(m.row(i) + k, m.cols - k) != 0));
       all += smaller(width, m.cols - k);
     }
-  return 2 * nonzero < all;
+  return all == 0 ? 1 : static_cast<double>(nonzero) / static_cast<double>(all);
 }
 
 // Where the nonzeros are in up to `rows` rows of op(a) and `words` times 64 steps: bit l of word (w, i) says
@@ -86,16 +89,16 @@ void find_in_columns(const Left<T>& a, std::int64_t m, std::int64_t height, Nonz
   }
 }
 
-// Columns of op(b), packed: `next` values from a panel to the one beside it, from step k on.
+// Panels of op(b) side by side, `panel_size` values from one to the next, from step k on.
 template <class T>
 struct PackedColumns {
   const T* values;
-  std::int64_t next;
+  std::int64_t panel_size;
   std::int64_t k;
 };
 
-// m rows of c (m, n) = or += those of op(a) times op(b) at up to 64 steps. n fills `vectors` vectors, of
-// which `panel` stand side by side in a panel. Each value is one chain over ascending steps.
+// m rows of c (m, n) = or += those of op(a) times op(b) at up to 64 steps. n fills `vectors` vectors, the
+// last in part; `panel` of them stand side by side in a panel. Each value is one chain over ascending steps.
 template <Isa I, class T, int vectors, int panel, bool transposed>
 [[gnu::noinline]] void sparse_rows(const Left<T>& a, const std::uint64_t* nonzero, std::int64_t m,
                                    const PackedColumns<T>& b, T* c, std::int64_t ldc, std::int64_t n,
@@ -105,7 +108,7 @@ template <Isa I, class T, int vectors, int panel, bool transposed>
   const auto stride = [](int p) { return (p < panels - 1 ? panel : vectors - (panels - 1) * panel) * width; };
   const std::int64_t last = n - (vectors - 1) * width;
   const T* from[panels];
-  FLATLAND_UNROLL for (int p = 0; p < panels; ++p) from[p] = b.values + p * b.next + b.k * stride(p);
+  FLATLAND_UNROLL for (int p = 0; p < panels; ++p) from[p] = b.values + p * b.panel_size + b.k * stride(p);
   for (std::int64_t i = 0; i < m; ++i, c += ldc) {
     std::uint64_t steps = nonzero[i];
     if (steps == 0 && add) continue;

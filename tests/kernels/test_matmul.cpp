@@ -15,30 +15,15 @@ using namespace flatland;
 using kernels::Exec;
 using kernels::matmul;
 using kernels::Transpose;
+using test::differences;
 using test::Guarded;
+using test::k_transposes;
 using test::Mirror;
+using test::multiply;
+using test::product;
 using test::Product;
 
 namespace {
-
-// c = a b, or c += a b, by each of the three transpositions; the operands come as (M, K) and (K, N).
-template <class T>
-void multiply(const Exec& exec, Transpose transpose, Guarded<T>& a, Guarded<T>& b, Guarded<T>& c,
-              bool accumulate = false) {
-  Guarded<T> left = transpose == Transpose::a ? a.transposed() : a;
-  Guarded<T> right = transpose == Transpose::b ? b.transposed() : b;
-  {
-    const Mirror l(exec, left.block), r(exec, right.block), to(exec, c.block);
-    matmul<T>(exec, transpose, l.view(left.view()), r.view(right.view()), to.view(c.view()), accumulate);
-  }
-  CHECK(c.guards_intact());
-}
-template <class T>
-Guarded<T> product(const Exec& exec, Transpose transpose, Guarded<T>& a, Guarded<T>& b) {
-  Guarded<T> c(a.rows, b.cols);
-  multiply(exec, transpose, a, b, c);
-  return c;
-}
 
 // y = activation(x w^T + bias); no bias where it has no columns.
 template <class T>
@@ -68,16 +53,6 @@ double worst_error(Guarded<T>& a, Guarded<T>& b, Guarded<T>& c, Guarded<T>* star
   return worst;
 }
 
-constexpr std::array k_transposes = {Transpose::none, Transpose::a, Transpose::b};
-
-template <class T>
-std::int64_t differences(Guarded<T>& a, Guarded<T>& b) {
-  std::int64_t count = 0;
-  for (std::int64_t i = 0; i < a.rows; ++i)
-    for (std::int64_t j = 0; j < a.cols; ++j) count += a(i, j) == b(i, j) ? 0 : 1;
-  return count;
-}
-
 }  // namespace
 
 TEST_CASE_TEMPLATE("matmul is one chain of multiply-adds, below, at and past the edges of tiles", T, float,
@@ -102,39 +77,6 @@ TEST_CASE_TEMPLATE("matmul is one chain of multiply-adds, below, at and past the
       CHECK(differences(c, expected) == 0);
     }
   }
-}
-
-TEST_CASE_TEMPLATE("matmul leaves out zeros without changing a bit", T, float, double) {
-  const Exec exec(Device::cpu, 2);
-  const std::vector<Product> shapes = {{1, 16, 40},   {7, 100, 37},   {13, 3, 600},    {24, 40, 16},
-                                       {60, 70, 784}, {130, 90, 200}, {100, 300, 150}, {140, 40, 1100}};
-  for (const Product& s : shapes)
-    for (const int form : {0, 1, 2, 3}) {
-      Guarded<T> a(s.m, s.k), b(s.k, s.n);
-      a.fill_normal(1);
-      b.fill_normal(2);
-      // What is kept: every tenth step of all rows; a band that moves with the row; a value here and there;
-      // none.
-      const auto keeps = [&](std::int64_t i, std::int64_t k) {
-        return form == 0   ? k % 10 == 3
-               : form == 1 ? (k + 3 * i) / 20 % 3 == 0
-                           : form == 2 && (7 * i + k) % 61 == 0;
-      };
-      for (std::int64_t k = 0; k < s.k; ++k) {
-        for (std::int64_t i = 0; i < s.m; ++i)
-          if (!keeps(i, k)) a(i, k) = 0;
-        for (std::int64_t j = 0; j < s.n; ++j)
-          if (!keeps(k, j)) b(k, j) = 0;
-      }
-      Guarded<T> expected(s.m, s.n);
-      for (std::int64_t i = 0; i < s.m; ++i)
-        for (std::int64_t j = 0; j < s.n; ++j) expected(i, j) = test::chain(a, b, i, j);
-      for (const Transpose transpose : k_transposes) {
-        Guarded<T> c = product(exec, transpose, a, b);
-        INFO("transpose ", static_cast<int>(transpose), " M ", s.m, " N ", s.n, " K ", s.k, " form ", form);
-        CHECK(differences(c, expected) == 0);
-      }
-    }
 }
 
 TEST_CASE_TEMPLATE("matmul stays within its rounding error at the edges of tiles on every device", T, float,

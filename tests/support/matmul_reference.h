@@ -1,10 +1,12 @@
 // Matrix products as plain loops, and matrices with guards around them.
 #pragma once
 
+#include <doctest/doctest.h>
 #include <flatland/kernels/activation.h>
 #include <flatland/kernels/isa.h>
 #include <flatland/kernels/matmul.h>
 #include <flatland/kernels/view.h>
+#include <tests/support/devices.h>
 
 #include <array>
 #include <cmath>
@@ -87,5 +89,36 @@ struct Dot {
     }
   }
 };
+
+inline constexpr std::array k_transposes = {kernels::Transpose::none, kernels::Transpose::a,
+                                            kernels::Transpose::b};
+
+template <class T>
+std::int64_t differences(Guarded<T>& a, Guarded<T>& b) {
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < a.rows; ++i)
+    for (std::int64_t j = 0; j < a.cols; ++j) count += a(i, j) == b(i, j) ? 0 : 1;
+  return count;
+}
+
+// c = a b, or c += a b, by each of the three transpositions; the operands come as (M, K) and (K, N).
+template <class T>
+void multiply(const kernels::Exec& exec, kernels::Transpose transpose, Guarded<T>& a, Guarded<T>& b,
+              Guarded<T>& c, bool accumulate = false) {
+  Guarded<T> left = transpose == kernels::Transpose::a ? a.transposed() : a;
+  Guarded<T> right = transpose == kernels::Transpose::b ? b.transposed() : b;
+  {
+    const Mirror l(exec, left.block), r(exec, right.block), to(exec, c.block);
+    kernels::matmul<T>(exec, transpose, l.view(left.view()), r.view(right.view()), to.view(c.view()),
+                       accumulate);
+  }
+  CHECK(c.guards_intact());
+}
+template <class T>
+Guarded<T> product(const kernels::Exec& exec, kernels::Transpose transpose, Guarded<T>& a, Guarded<T>& b) {
+  Guarded<T> c(a.rows, b.cols);
+  multiply(exec, transpose, a, b, c);
+  return c;
+}
 
 }  // namespace flatland::test
