@@ -220,7 +220,7 @@ void tile(const Left<T>& a, int64_t m, const T* packed, int64_t packed_k, int64_
     const int64_t height = smaller(block, k - k0);
     const Slab<I, T> slab{
         packed, packed_k, n, k0, height, c, ldc, accumulate || k0 > 0, k0 + height >= k ? epilogue : nullptr};
-    if (sparse && n > 2 * lanes<T, I>)
+    if (sparse)
       sparse_slab<I>(a, slab, m);
     else
       dense_slab<I>(a, slab, m);
@@ -301,8 +301,8 @@ bool is_little(const MatView<T>& c, int64_t k) {
   return c.rows * c.cols * (k + 16) < (1 << 18);
 }
 
-// Few rows: a task has columns of its own. It goes through op(b) once, a block at a time,
-// which it packs right before all rows of op(a) use it. Little work stays in one task.
+// Few rows: a task has columns of its own. It goes through op(b) once, a block at a time, which it packs
+// right before all rows of op(a) use it. Little work stays in one task.
 template <Isa I, class T>
 void run_columns(const Exec& exec, Block<I, T> whole, const GemmEpilogue<T>* epilogue, int64_t k) {
   constexpr int64_t panel = gemm_panel<I, T>, most = 4 * panel;
@@ -383,18 +383,19 @@ void gemm(const Exec& exec, Transpose transpose, const RowsView<T>& a, const Row
           bool accumulate, const GemmEpilogue<T>& epilogue) {
   if (c.rows == 0 || c.cols == 0) return;
   const bool plain = epilogue.bias == nullptr && epilogue.activation.kind == ActivationKind::identity;
-  const int64_t k = transpose == Transpose::a ? a.rows : a.cols;
-  const bool little = is_little(c, k);
-  const double in_a = little ? 1 : nonzero_share<I>(a);
+  // The nonzeros of a left side pay to be looked for where the other has several vectors of columns.
+  const bool little = is_little(c, transpose == Transpose::a ? a.rows : a.cols);
+  const auto share = [&](const RowsView<T>& left, int64_t n) {
+    return little || n <= 2 * lanes<T, I> ? 1 : nonzero_share<I>(left);
+  };
+  const double in_a = share(a, c.cols);
   // Zeros of op(a) alone are left out: of a^T b, where b has more, the transpose is multiplied.
-  if (transpose == Transpose::a && plain && !accumulate && !little && c.rows > 2 * lanes<T, I>) {
-    const double in_b = nonzero_share<I>(b);
-    if (in_b < k_few_nonzeros && in_b < in_a) {
-      const ScratchArray<T> values(exec, c.rows * c.cols);
-      const MatView<T> turned(values.data(), c.cols, c.rows);
-      product<I, T>(exec, transpose, b, a, turned, true, false, nullptr);
-      return turn<I, T>(exec, turned, c);
-    }
+  const double in_b = transpose == Transpose::a && plain && !accumulate ? share(b, c.rows) : 1;
+  if (in_b < k_few_nonzeros && in_b < in_a) {
+    const ScratchArray<T> values(exec, c.rows * c.cols);
+    const MatView<T> turned(values.data(), c.cols, c.rows);
+    product<I, T>(exec, transpose, b, a, turned, true, false, nullptr);
+    return turn<I, T>(exec, turned, c);
   }
   product<I, T>(exec, transpose, a, b, c, in_a < k_few_nonzeros, accumulate, plain ? nullptr : &epilogue);
 }
