@@ -47,6 +47,8 @@ void run(benchmark::State& state, const Tensor& data, std::int64_t k, bool appro
   for (auto _ : state) search();
   state.counters["recall"] = recall;
   state.counters["distances"] = double(work.distances) / double(x.rows);
+  state.counters["clusters"] = double(work.clusters);
+  state.counters["visits"] = double(work.visits);
 }
 
 }  // namespace
@@ -55,16 +57,20 @@ int main(int argc, char** argv) {
   const std::string path = bench::take_data_option(argc, argv);
   const std::function<Tensor()> places = [=] { return covertype(path); };
   const std::function<Tensor()> factors = [] { return bench::made_up(100000, 50, 2); };
+  const std::function<Tensor()> million = [] { return bench::made_up(1000000, 50, 2); };
+  const auto add = [](const std::string& name, const std::function<Tensor()>& make, int k, bool approximate,
+                      int threads) {
+    const std::string full = (approximate ? "approximate/" : "exact/") + name + "/k:" + std::to_string(k) +
+                             "/threads:" + std::to_string(threads);
+    benchmark::RegisterBenchmark(
+        full.c_str(), [=](benchmark::State& state) { run(state, make(), k, approximate, threads); })
+        ->UseRealTime()
+        ->Unit(benchmark::kMillisecond);
+  };
   for (const bool approximate : {true, false})
     for (const auto& [name, make] : {std::pair{"92962x10", places}, std::pair{"100000x50", factors}})
       for (const int k : {15, 30})
-        for (const int threads : {1, 2})
-          benchmark::RegisterBenchmark(
-              ((approximate ? "approximate/" : "exact/") + std::string(name) + "/k:" + std::to_string(k) +
-               "/threads:" + std::to_string(threads))
-                  .c_str(),
-              [=, make = make](benchmark::State& state) { run(state, make(), k, approximate, threads); })
-              ->UseRealTime()
-              ->Unit(benchmark::kMillisecond);
+        for (const int threads : {1, 2}) add(name, make, k, approximate, threads);
+  add("1000000x50", million, 15, true, 2);
   return bench::run(argc, argv);
 }

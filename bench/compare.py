@@ -3,7 +3,7 @@
 
 Usage: python3 bench/compare.py --build build/release [--data examples/data/mnist] [--rounds 9] [--threads 2] [--only tsne_step]
 Needs numpy, scipy, scikit-learn and torch; ParaDime too (pip install paradime) for its own figures,
-and pynndescent for knn_approximate.
+pynndescent for knn, and hnswlib too for knn_approximate.
 
 A round times ours, then each rival, then the next round begins; the printed ratio is the median over the rounds of
 rival / ours, with the smallest and largest. Before and after, a fixed piece of work is timed: where its time moved
@@ -22,6 +22,7 @@ import warnings
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--build", default="build/release", help="build folder with the benchmark programs")
 parser.add_argument("--data", default="examples/data/mnist", help="folder of MNIST's IDX files")
+parser.add_argument("--covertype", default="", help="CSV file of Covertype, for knn_covertype")
 parser.add_argument("--rounds", type=int, default=9)
 parser.add_argument("--threads", type=int, default=2, choices=(1, 2), help="threads of ours")
 parser.add_argument("--rival-threads", type=int, default=1, help="threads of the rivals: run with 1 and 2, quote the better")
@@ -32,7 +33,8 @@ warnings.filterwarnings("ignore")
 
 import numpy as np
 import torch
-from sklearn.neighbors import NearestNeighbors
+
+import compare_neighbors as neighbors
 
 torch.set_num_threads(args.rival_threads)
 try:
@@ -78,6 +80,8 @@ def ours(program, name):
                "--benchmark_min_time=0.05", "--benchmark_repetitions=5"]
     if program in ("bench_pairs", "bench_phase", "bench_loop", "bench_step"):
         command.append(f"--data={images_file()}")
+    if program == "bench_neighbors" and args.covertype:
+        command.append(f"--data={args.covertype}")
     environment = dict(os.environ)
     environment.pop("OMP_NUM_THREADS")
     out = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -95,6 +99,8 @@ def calibration():
 
 
 def neighbours(x):
+    from sklearn.neighbors import NearestNeighbors
+
     distances, index = NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(x).kneighbors(x)
     index[:, 0] = np.arange(len(x))
     return index, distances.astype(np.float32)
@@ -335,24 +341,22 @@ def torch_apply(x):
     return work
 
 
-def sklearn_knn(x):
-    return lambda: NearestNeighbors(n_neighbors=K + 1, algorithm="brute").fit(x).kneighbors(x)
+image_searches = [("scikit-learn", neighbors.scikit_learn, 1, False),
+                  ("pynndescent", neighbors.pynndescent(neighbors.IMAGE_NEIGHBORS, args.rival_threads), 1, False)]
 
 
-def pynndescent_images(x):
-    from pynndescent import NNDescent  # it compiles in the rounds before timing
+def approximate(size, k, rows):
+    return ("bench_neighbors", f"approximate/{size}/k:{k}/threads:{args.threads}/", N,
+            [("pynndescent", neighbors.pynndescent(k, args.rival_threads, rows), 1, False),
+             ("hnswlib", neighbors.hnswlib(k, args.rival_threads, rows), 1, False)])
 
-    return lambda: NNDescent(x, n_neighbors=K + 1, n_jobs=args.rival_threads, random_state=1)
+
+def made_up_rows(_):
+    return neighbors.made_up()
 
 
-def pynndescent_knn(_):
-    from pynndescent import NNDescent  # it compiles in the rounds before timing
-
-    random = np.random.default_rng(2)  # the kind of data that bench_neighbors makes up
-    loading = random.uniform(-0.5, 0.5, (20, 50))
-    factor = random.uniform(size=(100000, 20)) + random.uniform(size=(100000, 20)) - 1
-    x = np.maximum(0, 0.1 * random.uniform(size=(100000, 50)) + factor @ loading).astype(np.float32)
-    return lambda: NNDescent(x, n_neighbors=16, n_jobs=args.rival_threads, random_state=1)  # each item is its own first
+def covertype_rows(_):
+    return neighbors.covertype(args.covertype)
 
 
 # name: (program, benchmark, images that rivals are given, [(rival, factory, repeats a round, needs ParaDime)]);
@@ -380,11 +384,13 @@ measures = {
     "sigma": ("bench_relations", f"connectivity/30/{args.threads}/", N, [("ParaDime", paradime_sigma, 1, True)]),
     "apply": ("bench_step", f"apply/threads:{args.threads}/", MANY, [("PyTorch", torch_apply, 9, False)]),
     "knn": ("bench_pairs", f"knn/images_5000x784/k:91/threads:{args.threads}/", N,
-            [("scikit-learn", sklearn_knn, 1, False), ("pynndescent", pynndescent_images, 1, False)]),
+            image_searches),
     "knn_of_20000": ("bench_pairs", f"knn/images_20000x784/k:91/threads:{args.threads}/", MANY,
-                     [("scikit-learn", sklearn_knn, 1, False), ("pynndescent", pynndescent_images, 1, False)]),
-    "knn_approximate": ("bench_neighbors", f"approximate/100000x50/k:15/threads:{args.threads}/", N,
-                        [("pynndescent", pynndescent_knn, 1, False)]),
+                     image_searches),
+    "knn_approximate": approximate("100000x50", 15, made_up_rows),
+    "knn_approximate_30": approximate("100000x50", 30, made_up_rows),
+    "knn_covertype": approximate("92962x10", 15, covertype_rows),
+    "knn_covertype_30": approximate("92962x10", 30, covertype_rows),
 }
 
 images = mnist(MANY)
@@ -401,7 +407,7 @@ for measure, (program, name, items, rivals) in measures.items():
         try:
             work = factory(images[:items])
         except ImportError:
-            print(f"{measure:18} {'':9} {rival:>15}  not installed")
+            print(f"{measure:18} {'':9} {rival:>15}  not installed, or without data")
             continue
         for _ in range(2):
             work()

@@ -57,74 +57,38 @@ void search_all(const Exec& exec, const KnnSearch<T>& search, std::int64_t n, Ro
 
 // --- by tiles -----------------------------------------------------------------------------------------
 
-constexpr float k_infinity = std::numeric_limits<float>::infinity();
-
-// Of a row.
-std::int64_t candidate_capacity(std::int64_t k) {
-  return ceil_div(3 * k + 64, k_candidate_pad) * k_candidate_pad;
-}
-
-// Memory for the candidates of `rows` rows.
-class CandidateStore {
- public:
-  CandidateStore(const Exec& exec, std::int64_t rows, std::int64_t k)
-      : capacity_(candidate_capacity(k)),
-        lower_(exec, checked_mul(rows, capacity_)),
-        index_(exec, checked_mul(rows, capacity_)),
-        count_(exec, rows),
-        threshold_(exec, rows + k_candidate_pad),
-        k_(k) {
-    std::fill_n(count_.data(), rows, 0);
-    std::fill_n(threshold_.data(), rows, k_infinity);
-    std::fill_n(threshold_.data() + rows, k_candidate_pad, -k_infinity);
-  }
-  Candidates candidates(const TileScale& scale, const float* own_norm,
-                        std::span<const float> other_norm) const {
-    return {.lower = lower_.data(),
-            .index = index_.data(),
-            .count = count_.data(),
-            .threshold = threshold_.data(),
-            .own_norm = own_norm,
-            .other_norm = other_norm.data(),
-            .largest_norm = *std::max_element(other_norm.begin(), other_norm.end()),
-            .slack = scale.slack(),
-            .slack_absolute = scale.slack_absolute(),
-            .capacity = capacity_,
-            .k = k_};
-  }
-
- private:
-  std::int64_t capacity_;
-  ScratchArray<float> lower_;
-  ScratchArray<std::int32_t> index_;
-  ScratchArray<std::int32_t> count_;
-  ScratchArray<float> threshold_;
-  std::int64_t k_;
-};
-
 // Rows of a block: so many that a tile's products stay in the cache, so few that there are tasks for many
 // threads.
 std::int64_t block_rows(std::int64_t n) {
   return std::clamp<std::int64_t>(ceil_div(n, 20 * 64) * 64, 64, 512);
 }
 
-// Whether all blocks of such rows are packed at once.
-bool packs_all(std::int64_t n, std::int64_t d) {
-  return n * d <= std::int64_t{1} << 24;
+// Rows of a task that takes them through all blocks of a base: fewer where there would be too few tasks.
+std::int64_t query_rows(std::int64_t m, std::int64_t block, int threads) {
+  return std::min(block, ceil_div(ceil_div(m, 2 * threads), 24) * 24);
+}
+
+// Whether all blocks of a base of n rows are packed at once, for m rows.
+bool packs_all(std::int64_t m, std::int64_t n, std::int64_t d) {
+  return m > 1024 && n * d <= std::int64_t{1} << 24;
 }
 
 // Products of a tile. The blocks of b are packed once where that takes little memory, else for each tile.
 template <Isa I>
 class TileProduct {
  public:
-  TileProduct(const Exec& exec, std::int64_t block, MatView<const float> a, MatView<const float> b)
-      : block_(block),
+  // Of blocks of `rows` rows of a and `block` rows of b.
+  TileProduct(const Exec& exec, std::int64_t rows, std::int64_t block, const Candidates& candidates,
+              MatView<const float> a, MatView<const float> b)
+      : rows_(rows),
+        block_(block),
+        candidates_(candidates),
         a_(a),
         b_(b),
         packed_size_(gemm_packed_size<I, float>(block, b.cols)),
-        all_packed_(packs_all(b.rows, b.cols)),
+        all_packed_(packs_all(a.rows, b.rows, b.cols)),
         packed_(exec, checked_mul(all_packed_ ? ceil_div(b.rows, block) : exec.threads(), packed_size_)),
-        product_(exec, checked_mul(exec.threads(), block * block)) {
+        product_(exec, checked_mul(exec.threads(), rows * block)) {
     if (all_packed_)
       parallel_for(exec, ceil_div(b.rows, block),
                    [&](std::int64_t i, int) { pack(i, packed_.data() + i * packed_size_); });
@@ -132,20 +96,20 @@ class TileProduct {
 
   // Rows of block i of a by rows of block j of b.
   ProductTile multiply(std::int64_t i, std::int64_t j, int thread) const {
-    const std::int64_t m = std::min(block_, a_.rows - i * block_);
+    const std::int64_t m = std::min(rows_, a_.rows - i * rows_);
     const std::int64_t n = std::min(block_, b_.rows - j * block_);
     float* packed = packed_.data() + (all_packed_ ? j : thread) * packed_size_;
     if (!all_packed_) pack(j, packed);
-    float* product = product_.data() + thread * block_ * block_;
-    gemm_rows<I, float>(a_.row(i * block_), a_.ld, m, packed, n, a_.cols, product, block_);
+    float* product = product_.data() + thread * rows_ * block_;
+    gemm_rows<I, float>(a_.row(i * rows_), a_.ld, m, packed, n, a_.cols, product, block_);
     return {.product = product,
             .ld = block_,
-            .row0 = i * block_,
+            .row_norm = candidates_.own_norm + i * rows_,
+            .col_norm = candidates_.other_norm + j * block_,
+            .row0 = i * rows_,
             .rows = m,
             .col0 = j * block_,
-            .cols = n,
-            .symmetric = false,
-            .diagonal = false};
+            .cols = n};
   }
 
  private:
@@ -154,7 +118,9 @@ class TileProduct {
                              packed);
   }
 
+  std::int64_t rows_;
   std::int64_t block_;
+  const Candidates& candidates_;
   MatView<const float> a_;
   MatView<const float> b_;
   std::int64_t packed_size_;
@@ -169,10 +135,10 @@ template <Isa I>
 void scan_triangle(const Exec& exec, const Candidates& candidates, MatView<const float> z) {
   const std::int64_t block = block_rows(z.rows);
   const std::int64_t blocks = ceil_div(z.rows, block);
-  const TileProduct<I> products(exec, block, z, z);
+  const TileProduct<I> products(exec, block, block, candidates, z, z);
   parallel_for(exec, blocks, [&](std::int64_t b, int thread) {
     ProductTile tile = products.multiply(b, b, thread);
-    tile.diagonal = true;
+    tile.self = 0;
     scan_tile<I>(candidates, tile);
   });
   const std::int64_t players = blocks + blocks % 2;
@@ -195,11 +161,12 @@ void scan_rectangle(const Exec& exec, const Candidates& candidates, MatView<cons
                     MatView<const float> base) {
   const bool self = query.data == base.data;
   const std::int64_t block = block_rows(std::max(query.rows, base.rows));
-  const TileProduct<I> products(exec, block, query, base);
-  parallel_for(exec, ceil_div(query.rows, block), [&](std::int64_t i, int thread) {
+  const std::int64_t rows = query_rows(query.rows, block, exec.threads());
+  const TileProduct<I> products(exec, rows, block, candidates, query, base);
+  parallel_for(exec, ceil_div(query.rows, rows), [&](std::int64_t i, int thread) {
     for (std::int64_t j = 0; j < ceil_div(base.rows, block); ++j) {
       ProductTile tile = products.multiply(i, j, thread);
-      tile.diagonal = self && i == j;
+      if (self) tile.self = 0;
       scan_tile<I>(candidates, tile);
     }
   });
@@ -212,36 +179,15 @@ bool triangle_pays(std::int64_t n, std::int64_t d, std::int64_t k) {
   return static_cast<double>(d) > 250 * 1.3 * share * (1 - std::log(share));
 }
 
-// Orders the candidates of each row by their exact keys. Rows that gave up are left to search_all.
-template <Isa I, class T>
-void rank_candidates(const Exec& exec, const KnnSearch<T>& search, const Candidates& candidates) {
-  constexpr std::int64_t block = 16;
-  const std::int64_t n = search.query.x.rows;
-  const std::int64_t size = key_row_size(search.base.x.cols);
-  const std::int64_t capacity = candidates.capacity;
-  const ScratchArray<double> values(exec, checked_mul(exec.threads(), size + capacity));
-  const ScratchArray<Neighbor> rooms(exec, checked_mul(exec.threads(), 2 * capacity));
-  parallel_for(exec, ceil_div(n, block), [&](std::int64_t task, int thread) {
-    double* value = values.data() + thread * (size + capacity);
-    Neighbor* found = rooms.data() + thread * 2 * capacity;
-    for (std::int64_t i = task * block; i < std::min(n, (task + 1) * block); ++i) {
-      if (candidates.threshold[i] == -k_infinity) continue;
-      if (candidates.count[i] > search.k) tighten<I>(candidates, i, false);
-      const std::int64_t count = candidates.count[i];
-      rank_items<I, T>(search, i, candidates.index + i * capacity, count, value, found);
-    }
-  });
-}
-
 template <class T>
 void search_by_tiles(const Exec& exec, const KnnSearch<T>& search) {
   const std::int64_t n = search.query.x.rows;
   const std::int64_t items = search.base.x.rows;
   const std::int64_t d = search.base.columns();
-  const auto all_rows = [](std::int64_t i) { return i; };
+  const auto same = [](auto i) { return i; };
   const ScratchArray<double> shift(exec, d);
   const TileScale scale = tile_scale<T>(exec, search.base, search.query, shift.span());
-  if (!scale.usable) return search_all<T>(exec, search, n, all_rows);
+  if (!scale.usable) return search_all<T>(exec, search, n, same);
 
   const ScratchArray<float> z(exec, checked_mul(items, d));
   const ScratchArray<float> norm(exec, items + k_candidate_pad);
@@ -254,19 +200,23 @@ void search_by_tiles(const Exec& exec, const KnnSearch<T>& search) {
   if (!search.self) tile_rows<T>(exec, search.query, scale, query, own_norm.data());
 
   const CandidateStore store(exec, n, search.k);
-  const Candidates candidates =
-      store.candidates(scale, search.self ? norm.data() : own_norm.data(), norm.span());
+  Candidates candidates = store.candidates();
+  candidates.own_norm = search.self ? norm.data() : own_norm.data();
+  candidates.other_norm = norm.data();
+  candidates.largest_norm = *std::max_element(norm.data(), norm.data() + items);
+  candidates.slack = scale.slack();
+  candidates.slack_absolute = scale.slack_absolute();
   with_isa([&](auto isa) {
     if (search.self && triangle_pays(items, d, search.k))
       scan_triangle<isa>(exec, candidates, base);
     else
       scan_rectangle<isa>(exec, candidates, search.self ? base : query, base);
-    rank_candidates<isa, T>(exec, search, candidates);
+    rank_candidates<isa, T>(exec, search, candidates, n, same, same);
   });
   const ScratchArray<std::int32_t> left(exec, n);
   std::int64_t left_count = 0;
   for (std::int64_t i = 0; i < n; ++i)
-    if (candidates.threshold[i] == -k_infinity) left[left_count++] = static_cast<std::int32_t>(i);
+    if (candidates.threshold[i] == -k_no_limit) left[left_count++] = static_cast<std::int32_t>(i);
   search_all<T>(exec, search, left_count, [&](std::int64_t i) { return left[i]; });
 }
 
@@ -289,7 +239,7 @@ void run(const Exec& exec, KnnSearch<T> search) {
 // Of m rows among n, which may be the same.
 std::int64_t search_scratch(std::int64_t m, std::int64_t n, std::int64_t d, std::int64_t k, int threads) {
   const std::int64_t block = block_rows(std::max(m, n));
-  const std::int64_t packed = packs_all(n, d) ? n : threads * block;
+  const std::int64_t packed = packs_all(m, n, d) ? n : threads * block;
   const std::int64_t floats = n * (d + 1) + 2 * m + packed * d + threads * block * block;
   const std::int64_t candidate = sizeof(float) + sizeof(std::int32_t);
   return checked_mul(floats, sizeof(float)) + checked_mul(m, candidate_capacity(k) * candidate);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 
 namespace flatland::kernels {
 
@@ -59,6 +60,73 @@ void rank_items(const KnnSearch<T>& search, std::int64_t row, const std::int32_t
   for (std::int64_t j = 0; j < n; ++j) room[j] = {keys[j], items[j]};
   sort_neighbors(room, room + n, n);
   write_row(search, row, room);
+}
+
+// Room for candidates of a row.
+inline std::int64_t candidate_capacity(std::int64_t k) {
+  return ceil_div(3 * k + 64, k_candidate_pad) * k_candidate_pad;
+}
+
+inline constexpr float k_no_limit = std::numeric_limits<float>::infinity();
+
+// Memory for the candidates of `rows` rows.
+class CandidateStore {
+ public:
+  CandidateStore(const Exec& exec, std::int64_t rows, std::int64_t k)
+      : capacity_(candidate_capacity(k)),
+        lower_(exec, checked_mul(rows, capacity_)),
+        index_(exec, checked_mul(rows, capacity_)),
+        count_(exec, rows),
+        threshold_(exec, rows + k_candidate_pad),
+        k_(k) {}
+  // Of rows first, ..., first + rows - 1: none yet.
+  Candidates candidates(std::int64_t first, std::int64_t rows) const {
+    std::fill_n(count_.data() + first, rows, 0);
+    std::fill_n(threshold_.data() + first, rows, k_no_limit);
+    return {.lower = lower_.data() + first * capacity_,
+            .index = index_.data() + first * capacity_,
+            .count = count_.data() + first,
+            .threshold = threshold_.data() + first,
+            .capacity = capacity_,
+            .k = k_};
+  }
+  Candidates candidates() const {
+    const std::int64_t rows = std::ssize(count_.span());
+    std::fill_n(threshold_.data() + rows, k_candidate_pad, -k_no_limit);
+    return candidates(0, rows);
+  }
+
+ private:
+  std::int64_t capacity_;
+  ScratchArray<float> lower_;
+  ScratchArray<std::int32_t> index_;
+  ScratchArray<std::int32_t> count_;
+  ScratchArray<float> threshold_;
+  std::int64_t k_;
+};
+
+// Orders the candidates of n rows by their exact keys and writes them, but for rows that gave up. Row and
+// item i of the candidates are row_at(i) and item_at(i) of the search.
+template <Isa I, class T, class RowAt, class ItemAt>
+void rank_candidates(const Exec& exec, const KnnSearch<T>& search, const Candidates& candidates,
+                     std::int64_t n, RowAt row_at, ItemAt item_at) {
+  constexpr std::int64_t block = 16;
+  const std::int64_t size = key_row_size(search.base.x.cols);
+  const std::int64_t capacity = candidates.capacity;
+  const ScratchArray<double> values(exec, checked_mul(exec.threads(), size + capacity));
+  const ScratchArray<Neighbor> rooms(exec, checked_mul(exec.threads(), 2 * capacity));
+  parallel_for(exec, ceil_div(n, block), [&](std::int64_t task, int thread) {
+    double* value = values.data() + thread * (size + capacity);
+    Neighbor* found = rooms.data() + thread * 2 * capacity;
+    for (std::int64_t i = task * block; i < std::min(n, (task + 1) * block); ++i) {
+      if (candidates.threshold[i] == -k_no_limit) continue;
+      if (candidates.count[i] > search.k) tighten<I>(candidates, i, false);
+      const std::int64_t count = candidates.count[i];
+      std::int32_t* items = candidates.index + i * capacity;
+      for (std::int64_t j = 0; j < count; ++j) items[j] = item_at(items[j]);
+      rank_items<I, T>(search, row_at(i), items, count, value, found);
+    }
+  });
 }
 
 }  // namespace flatland::kernels

@@ -216,6 +216,22 @@ FLATLAND_HD std::int64_t keep_at_most(float* values, std::int32_t* index, std::i
   return kept;
 }
 
+// Keeps the k nearest: those within `limit`, of which some go if they are too many, as equal ones may be.
+template <Isa I>
+FLATLAND_HD std::int64_t keep_nearest(const Candidates& c, float* lower, std::int32_t* index, std::int64_t n,
+                                      float limit) {
+  const std::int64_t kept = keep_at_most<I>(lower, index, n, limit);
+  if (kept <= c.k + (c.capacity - c.k) / 8) return kept;
+  std::int64_t nearer = 0, at = 0;
+  for (std::int64_t i = 0; i < kept; ++i) nearer += lower[i] < limit;
+  for (std::int64_t i = 0, equal = nearer; i < kept; ++i) {
+    if (lower[i] == limit && ++equal > c.k) continue;
+    lower[at] = lower[i];
+    index[at++] = index[i];
+  }
+  return at;
+}
+
 template <Isa I>
 FLATLAND_HD void append(const Candidates& c, std::int64_t row, float lower, std::int64_t item) {
   const std::int32_t at = c.count[row]++;
@@ -267,23 +283,23 @@ FLATLAND_HD void append_to_columns(const Candidates& c, std::int64_t row, Vec<fl
 template <Isa I, bool symmetric>
 FLATLAND_HD void scan(const Candidates& c, const ProductTile& tile) {
   constexpr int w = lanes<float, I>;
-  const float* norms = c.other_norm + tile.col0;
   const float* thresholds = c.threshold + tile.col0;
   for (std::int64_t i = 0; i < tile.rows; ++i) {
+    const std::int64_t row = tile.row_list != nullptr ? tile.row_list[i] : tile.row0 + i;
+    const std::int64_t self = tile.self + row - tile.col0;
     const float* product = tile.product + i * tile.ld;
-    const Vec<float, I> norm = broadcast<I>(c.own_norm[tile.row0 + i]);
+    const Vec<float, I> norm = broadcast<I>(tile.row_norm[i]);
     for (std::int64_t j = 0; j < tile.cols; j += w) {
-      const std::int64_t rest = tile.cols - j;
-      const unsigned inside = rest >= w ? ~0u : (1u << rest) - 1;
       const Vec<float, I> lower =
-          fma(broadcast<I>(-2.f), load_part<I>(product + j, rest), norm + load<I>(norms + j));
-      const Vec<float, I> limit = broadcast<I>(c.threshold[tile.row0 + i]);
-      unsigned for_row = mask_bits<I, float>(lower <= limit) & inside;
-      if (!symmetric && tile.diagonal && i >= j && i < j + w) for_row &= ~(1u << (i - j));
-      if (for_row != 0) append_to_row<I>(c, tile.row0 + i, lower, for_row, tile.col0 + j);
+          fma(broadcast<I>(-2.f), load<I>(product + j), norm + load<I>(tile.col_norm + j));
+      unsigned for_row = mask_bits<I, float>(lower <= broadcast<I>(c.threshold[row]));
+      if (for_row != 0) {
+        if (!symmetric && self >= j && self < j + w) for_row &= ~(1u << (self - j));
+        append_to_row<I>(c, row, lower, for_row, tile.col0 + j);
+      }
       if constexpr (symmetric) {
-        const unsigned for_column = mask_bits<I, float>(lower <= load<I>(thresholds + j)) & inside;
-        if (for_column != 0) append_to_columns<I>(c, tile.row0 + i, lower, for_column, tile.col0 + j);
+        const unsigned for_column = mask_bits<I, float>(lower <= load<I>(thresholds + j));
+        if (for_column != 0) append_to_columns<I>(c, row, lower, for_column, tile.col0 + j);
       }
     }
   }
@@ -336,6 +352,11 @@ void tighten(const Candidates& c, std::int64_t row, bool may_give_up) {
     index[i] = 0;
   }
   const float limit = select_limit<I>(lower, padded, c.k, (c.capacity - c.k) / 16);
+  if (c.own_norm == nullptr) {
+    c.count[row] = static_cast<std::int32_t>(keep_nearest<I>(c, lower, index, padded, limit));
+    c.threshold[row] = limit < c.threshold[row] ? limit : c.threshold[row];
+    return;
+  }
   const auto bound_for = [&](float norm) {
     return upper_bound(limit, c.slack, c.slack_absolute, c.own_norm[row], norm);
   };

@@ -46,8 +46,10 @@ struct Candidates {
   // (rows, and k_candidate_pad values past them of -infinity). -infinity: the row has too many candidates
   // within the error bound and gives up; it needs all distances.
   float* threshold = nullptr;
-  const float* own_norm = nullptr;    // (rows + pad)
-  const float* other_norm = nullptr;  // (items + pad)
+  // Without norms the approximations pass for the distances themselves: a row keeps the k nearest and what
+  // else there is room for, and never gives up.
+  const float* own_norm = nullptr;    // (rows)
+  const float* other_norm = nullptr;  // (items)
   float largest_norm = 0;             // of other_norm
   float slack = 0;                    // upper less lower bound, relative to norm_i + norm_j
   float slack_absolute = 0;
@@ -60,14 +62,19 @@ inline constexpr std::int64_t k_candidate_pad = 64;
 template <Isa I>
 void tighten(const Candidates& candidates, std::int64_t row, bool may_give_up);
 
-// A tile of products: of rows row0, ... of one side with items col0, ... of the other.
+// A tile of products: of rows row0, ... of the candidates, or of those listed, with items col0, ....
 struct ProductTile {
   const float* product;  // (rows, cols), rows `ld` apart
   std::int64_t ld;
-  std::int64_t row0, rows;
-  std::int64_t col0, cols;
-  bool symmetric;  // rows and columns are items of one set: feeds the columns too
-  bool diagonal;   // row0 = col0, of one set: feeds the rows, skips an item itself
+  const float* row_norm;  // (rows)
+  const float* col_norm;  // (cols + k_candidate_pad)
+  std::int64_t row0 = 0;
+  std::int64_t rows = 0;
+  std::int64_t col0 = 0;
+  std::int64_t cols = 0;
+  const std::int64_t* row_list = nullptr;  // (rows)
+  std::int64_t self = INT32_MIN;           // row r of the candidates is item self + r, and skips it
+  bool symmetric = false;  // rows and columns are different items of one set: feeds the columns too
 };
 template <Isa I>
 void scan_tile(const Candidates& candidates, const ProductTile& tile);

@@ -78,7 +78,7 @@ template <class T>
 void tile_rows(const Exec& exec, const KeyRows<T>& rows, const TileScale& scale, MatView<float> z,
                float* norm) {
   const std::int64_t n = rows.x.rows;
-  std::fill(norm + n, norm + n + k_candidate_pad, 0.f);
+  std::fill(norm + n, norm + n + k_candidate_pad, std::numeric_limits<float>::quiet_NaN());
   for_tiles(exec, n, k_knn_rows, [&](std::int64_t first, std::int64_t count) {
     for (std::int64_t i = first; i < first + count; ++i) {
       float* out = z.row(i);
