@@ -41,7 +41,7 @@ struct TrainingSize {
 // the perplexity, of UMAP with k = n_neighbors, on the CPU with a metric that the approximate search knows.
 // Derived from what the code allocates, with twice k relations an item once they are symmetric (data has
 // about 1.5). From 5,000 items on it was within 8 % of what was measured (bench/SCALING.md), with the
-// approximate search within 13 %; a process takes some 2 MB more once.
+// approximate search, unless it ends as an exact one, within 13 %; a process takes some 2 MB more once.
 // Errors: n below 2 or beyond 2^31 - 1, k that is not 1 to n - 1, other sizes below 1, more than 2^50 values.
 MemoryEstimate estimate_memory(std::int64_t n, std::int64_t dim, std::int64_t k,
                                const TrainingSize& size = {});

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 
 namespace flatland::kernels {
@@ -200,7 +199,7 @@ void search_by_tiles(const Exec& exec, const KnnSearch<T>& search) {
   if (!search.self) tile_rows<T>(exec, search.query, scale, query, own_norm.data());
 
   const CandidateStore store(exec, n, search.k);
-  Candidates candidates = store.candidates();
+  Candidates candidates = store.candidates(0, n);
   candidates.own_norm = search.self ? norm.data() : own_norm.data();
   candidates.other_norm = norm.data();
   candidates.largest_norm = *std::max_element(norm.data(), norm.data() + items);

@@ -6,11 +6,12 @@
 #include <flatland/kernels/knn_tiles_simd.h>
 #include <flatland/kernels/parallel.h>
 #include <flatland/kernels/random.h>
-#include <flatland/kernels/with_cuda.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
+#include <utility>
 #include <vector>
 
 namespace flatland::kernels {
@@ -32,7 +33,7 @@ std::int64_t cluster_count(std::int64_t n) {
 // Rows that a thread takes through all clusters: many, as each cluster is packed for them anew. Four times as
 // many a thread are a wave: so many have candidates at a time.
 std::int64_t block_rows(std::int64_t n, int threads) {
-  return std::clamp<std::int64_t>(ceil_div(n, 4 * threads), 1, 4096);
+  return std::clamp<std::int64_t>(ceil_div(n, 4 * threads), 1, 16384);
 }
 std::int64_t wave_rows(std::int64_t n, int threads) {
   return std::min(n, 4 * threads * block_rows(n, threads));
@@ -54,7 +55,8 @@ class Sample {
                  {dist.data(), rows(), k + 1});
   }
 
-  // The nearest clusters that hold a share `recall` of all neighbours.   z (N, D) by cluster   place (N)
+  // The nearest clusters that hold a share `recall` of all neighbours, and more than k items; 0 where they
+  // hold more than a third of all items.   z (N, D) by cluster   place (N)
   std::int64_t visits(const Exec& exec, const Clusters& clusters, MatView<const float> z,
                       const std::int32_t* place, double recall) const {
     const std::int64_t count = clusters.count();
@@ -66,14 +68,20 @@ class Sample {
     const ScratchArray<std::int32_t> nearest(exec, checked_mul(rows(), count));
     const ScratchArray<float> dist(exec, checked_mul(rows(), count));
     const ScratchArray<std::int64_t> rank(exec, count);
-    const ScratchArray<std::int64_t> found(exec, count);  // neighbours in the clusters of a rank
+    const ScratchArray<std::int64_t> found(exec, count),
+        items(exec, count);  // neighbours and items of a rank
     std::fill_n(found.data(), count, 0);
+    std::fill_n(items.data(), count, 0);
     for (std::int64_t s = 0; s < rows(); ++s)
       std::copy_n(z.row(place[row(s)]), z.cols, query.data() + s * z.cols);
     knn_query<float>(exec, metric::sqeuclidean, {query.data(), rows(), z.cols}, clusters.centres(), count,
                      {nearest.data(), rows(), count}, {dist.data(), rows(), count});
     for (std::int64_t s = 0; s < rows(); ++s) {
-      for (std::int64_t r = 0; r < count; ++r) rank[nearest[s * count + r]] = r;
+      for (std::int64_t r = 0; r < count; ++r) {
+        const std::int32_t c = nearest[s * count + r];
+        rank[c] = r;
+        items[r] += clusters.size(c);
+      }
       std::int64_t seen = 0;
       for (std::int64_t j = 0; j <= k_ && seen < k_; ++j) {
         const std::int32_t item = index_[static_cast<std::size_t>(s * (k_ + 1) + j)];
@@ -83,8 +91,13 @@ class Sample {
       }
     }
     const double enough = recall * static_cast<double>(rows() * k_);
-    std::int64_t visits = 0;
-    for (double sum = 0; visits < count && sum < enough; ++visits) sum += static_cast<double>(found[visits]);
+    const std::int64_t least = 2 * rows() * k_, most = rows() * z.rows / 3;
+    std::int64_t visits = 0, visited = 0;
+    for (double sum = 0; visits < count && (sum < enough || visited < least); ++visits) {
+      sum += static_cast<double>(found[visits]);
+      visited += items[visits];
+    }
+    if (visited > most) return 0;
     return visits;
   }
 
@@ -127,7 +140,7 @@ class Wave {
         largest_(clusters.largest()),
         visit_(exec, checked_mul(wave_rows(z.rows, exec.threads()), visits)),
         begin_(exec, checked_mul(exec.threads(), clusters.count() + 1)),
-        visitor_(exec, checked_mul(exec.threads(), block_ * std::max<std::int64_t>(visits, 1))) {}
+        visitor_(exec, checked_mul(exec.threads(), block_ * visits)) {}
 
   // Rows first, ..., first + rows - 1. Returns the distances that this took.
   std::int64_t run(std::int64_t first, std::int64_t rows, const Candidates& candidates) {
@@ -145,6 +158,23 @@ class Wave {
       });
     });
     return std::accumulate(distances.data(), distances.data() + blocks, std::int64_t{0});
+  }
+
+  // The clusters that row i of those that ran last, from row `first` on, was offered.
+  template <class F>
+  void for_visited(std::int64_t first, std::int64_t i, std::int64_t k, F f) const {
+    const std::int64_t own = clusters_.of(first + i);
+    const std::span<const std::int32_t> visits =
+        visit_.span().subspan(static_cast<std::size_t>(i * visits_), static_cast<std::size_t>(visits_));
+    std::int64_t items = clusters_.size(own);
+    for (const std::int32_t c : visits) items += c != own ? clusters_.size(c) : 0;
+    if (items <= k) {
+      for (std::int64_t c = 0; c < clusters_.count(); ++c) f(c);
+      return;
+    }
+    f(own);
+    for (const std::int32_t c : visits)
+      if (c != own) f(std::int64_t{c});
   }
 
  private:
@@ -179,7 +209,29 @@ class Wave {
       if (candidates.count[i] < candidates.k) visitor[few++] = i;
     for (std::int64_t j = 0; j < few; ++j) candidates.count[visitor[j]] = 0;
     for (std::int64_t c = 0; c < clusters_.count(); ++c) visit(c, visitor, few);
+    give_up_unsure<I>(candidates, wave, first, last);
     return distances;
+  }
+
+  // Rows whose neighbours are so near that products less a centre, or z, may not tell them apart. The errors
+  // of a squared distance are about (D + 32) 2^-24 |z - centre|^2, and 2^-24 |z| times the distance.
+  template <Isa I>
+  void give_up_unsure(const Candidates& candidates, std::int64_t wave, std::int64_t first,
+                      std::int64_t last) const {
+    const float of_products = static_cast<float>(z_.cols + 32) * 0x1p-18f, of_z = 0x1p-36f;
+    for (std::int64_t i = first, own = clusters_.of(wave + first); i < last; ++i) {
+      while (clusters_.begin(own + 1) <= wave + i) ++own;
+      if (candidates.count[i] > candidates.k) tighten<I>(candidates, i, false);
+      float to_centre = 0, to_origin = 0;
+      for (std::int64_t k = 0; k < z_.cols; ++k) {
+        const float x = z_(wave + i, k), d = x - clusters_.centres()(own, k);
+        to_centre += d * d;
+        to_origin += x * x;
+      }
+      const float* lower = candidates.lower + i * candidates.capacity;
+      const float farthest = *std::max_element(lower, lower + candidates.count[i]);
+      if (farthest < of_products * to_centre + of_z * to_origin) candidates.threshold[i] = -k_no_limit;
+    }
   }
 
   // The rows that visit cluster c, which is not their own, are visitor[begin[c]], ..., ascending.
@@ -213,6 +265,37 @@ class Wave {
   ScratchArray<std::int64_t> visitor_;
 };
 
+// Orders all items of the clusters that a row has visited by their exact keys, for the rows that gave up.
+template <Isa I, class T>
+void rank_visited(const Exec& exec, const KnnSearch<T>& search, const Clusters& clusters, const Wave& wave,
+                  std::int64_t first, std::int64_t count, const Candidates& candidates) {
+  const std::int32_t* order = clusters.order();
+  std::vector<std::int32_t> rows;
+  std::int64_t most = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (candidates.threshold[i] != -k_no_limit) continue;
+    std::int64_t items = 0;
+    wave.for_visited(first, i, search.k, [&](std::int64_t c) { items += clusters.size(c); });
+    most = std::max(most, items);
+    rows.push_back(static_cast<std::int32_t>(i));
+  }
+  const std::int64_t size = key_row_size(search.base.x.cols) + most;
+  const ScratchArray<std::int32_t> lists(exec, checked_mul(exec.threads(), most));
+  const ScratchArray<double> values(exec, checked_mul(exec.threads(), size));
+  const ScratchArray<Neighbor> rooms(exec, checked_mul(exec.threads(), 2 * most));
+  parallel_for(exec, std::ssize(rows), [&](std::int64_t task, int thread) {
+    const std::int64_t i = rows[static_cast<std::size_t>(task)];
+    std::int32_t* items = lists.data() + thread * most;
+    std::int64_t n = 0;
+    wave.for_visited(first, i, search.k, [&](std::int64_t c) {
+      for (std::int64_t at = clusters.begin(c); at < clusters.begin(c + 1); ++at)
+        if (at != first + i) items[n++] = order[at];
+    });
+    rank_items<I, T>(search, order[first + i], items, n, values.data() + thread * size,
+                     rooms.data() + thread * 2 * most);
+  });
+}
+
 // No visits: so many clusters would have to be visited that an exact search takes no longer.
 template <class T>
 KnnApproximateWork search_clusters(const Exec& exec, const KnnSearch<T>& search, const TileScale& scale,
@@ -231,7 +314,7 @@ KnnApproximateWork search_clusters(const Exec& exec, const KnnSearch<T>& search,
   for (std::int64_t i = 0; i < n; ++i) place[order[i]] = static_cast<std::int32_t>(i);
   KnnApproximateWork work{.clusters = clusters.count(),
                           .visits = sample.visits(exec, clusters, z, place.data(), options.recall)};
-  if (3 * work.visits > work.clusters) return {};
+  if (work.visits == 0) return {};
   const std::int64_t most = wave_rows(n, exec.threads());
   const CandidateStore store(exec, most, search.k);
   Wave wave(exec, clusters, z, work.visits);
@@ -243,6 +326,7 @@ KnnApproximateWork search_clusters(const Exec& exec, const KnnSearch<T>& search,
       rank_candidates<isa, T>(
           exec, search, candidates, count, [&](std::int64_t i) { return order[first + i]; },
           [&](std::int64_t i) { return order[i]; });
+      rank_visited<isa, T>(exec, search, clusters, wave, first, count, candidates);
     });
   }
   return work;
@@ -254,29 +338,23 @@ KnnApproximateWork search_approximately(const Exec& exec, Metric metric, In<T> x
                                         const KnnApproximateOptions& options, MatView<std::int32_t> index,
                                         MatView<T> dist) {
   const DistanceForm form = distance_form(metric, "knn_approximate");
-  FLATLAND_CHECK(form.term == Term::squares, "knn_approximate: metric ", name(metric.kind),
-                 " is not among euclidean, sqeuclidean, cosine and correlation; use knn");
+  FLATLAND_CHECK(
+      form.term == Term::squares, "knn_approximate: metric ", name(metric.kind),
+      " is not among euclidean, sqeuclidean, cosine, correlation and minkowski with p = 2; use knn");
   KnnSearch<T> search{
       .form = form, .query = {x}, .base = {x}, .self = true, .k = k, .index = index, .dist = dist};
-  const auto fill = [&](const ScratchArray<UnitRow>& units) {
-    if (!form.unit_rows) return;
+  std::vector<UnitRow> units(static_cast<std::size_t>(form.unit_rows ? x.rows : 0));
+  if (form.unit_rows) {
     fill_units(exec, form, search.base, units.data());
     search.query.units = units.data();
-  };
-  const std::int64_t unit_rows = form.unit_rows ? x.rows : 0;
-  std::vector<double> shift;
-  TileScale scale;
-  {
-    const ScratchArray<UnitRow> units(exec, unit_rows);
-    fill(units);
-    shift.resize(static_cast<std::size_t>(search.base.columns()));
-    scale = tile_scale<T>(exec, search.base, search.base, shift);
   }
-  FLATLAND_CHECK(scale.usable,
-                 "knn_approximate: x has values that are NaN, infinite or too large; give finite ones");
+  std::vector<double> shift(static_cast<std::size_t>(search.base.columns()));
+  const TileScale scale = tile_scale<T>(exec, search.base, search.base, shift);
+  FLATLAND_CHECK(
+      scale.usable,
+      "knn_approximate: x has values that are not finite, or too large or too small for float32; rescale "
+      "them, or use knn");
   const Sample<T> sample(exec, metric, x, k, options.seed);
-  const ScratchArray<UnitRow> units(exec, unit_rows);
-  fill(units);
   return search_clusters<T>(exec, search, scale, sample, options);
 }
 

@@ -59,7 +59,7 @@ inline constexpr std::int64_t k_offer_rows = 96;
 // Values that packed items take, and what it takes to pack and to offer up to n of them.
 template <Isa I>
 constexpr std::int64_t items_room(std::int64_t n, std::int64_t d) {
-  return gemm_packed_size<I, float>(n, d) + n + k_candidate_pad;
+  return gemm_packed_size<I, float>(n, d) + ceil_div(n, k_candidate_pad) * k_candidate_pad + k_candidate_pad;
 }
 constexpr std::int64_t offer_room(std::int64_t n, std::int64_t d) {
   const std::int64_t ld = ceil_div(n, k_candidate_pad) * k_candidate_pad;

@@ -58,7 +58,9 @@ void rank_items(const KnnSearch<T>& search, std::int64_t row, const std::int32_t
   double* keys = values + key_row_size(search.base.x.cols);
   keys_of_list<I, T>(search.form, key_row<T>(search.query, row, values), search.base, items, n, keys);
   for (std::int64_t j = 0; j < n; ++j) room[j] = {keys[j], items[j]};
-  sort_neighbors(room, room + n, n);
+  const std::int64_t ranked = n > 4 * search.k ? search.k : n;
+  if (ranked < n) std::nth_element(room, room + ranked, room + n);
+  sort_neighbors(room, room + n, ranked);
   write_row(search, row, room);
 }
 
@@ -89,11 +91,6 @@ class CandidateStore {
             .threshold = threshold_.data() + first,
             .capacity = capacity_,
             .k = k_};
-  }
-  Candidates candidates() const {
-    const std::int64_t rows = std::ssize(count_.span());
-    std::fill_n(threshold_.data() + rows, k_candidate_pad, -k_no_limit);
-    return candidates(0, rows);
   }
 
  private:

@@ -43,7 +43,7 @@ struct Candidates {
   float* lower = nullptr;         // (rows, capacity)
   std::int32_t* index = nullptr;  // (rows, capacity)
   std::int32_t* count = nullptr;  // (rows)
-  // (rows, and k_candidate_pad values past them of -infinity). -infinity: the row has too many candidates
+  // (rows, and k_candidate_pad values past them that can be read). -infinity: the row has too many candidates
   // within the error bound and gives up; it needs all distances.
   float* threshold = nullptr;
   // Without norms the approximations pass for the distances themselves: a row keeps the k nearest and what
