@@ -19,7 +19,7 @@ namespace flatland::kernels {
 namespace {
 
 // Streams of draws.
-constexpr std::uint64_t k_cluster_stream = 0, k_sample_stream = 1;
+constexpr std::uint64_t k_cluster_stream = 0, k_sample_stream = 1, k_recall_stream = 0;
 constexpr std::int64_t k_sample_rows = 500;  // that tell how many clusters are to be visited
 
 bool searched_exactly(std::int64_t n, std::int64_t k, const KnnApproximateOptions& options) {
@@ -39,21 +39,28 @@ std::int64_t wave_rows(std::int64_t n, int threads) {
   return std::min(n, 4 * threads * block_rows(n, threads));
 }
 
-// The true neighbours of some rows. Holds no scratch memory.
+// The true neighbours of rows drawn without replacement. Holds no scratch memory.
 template <class T>
 class Sample {
  public:
-  Sample(const Exec& exec, Metric metric, In<T> x, std::int64_t k, std::uint64_t seed) : k_(k) {
+  Sample(const Exec& exec, Metric metric, In<T> x, std::int64_t k, std::int64_t rows, RandomStream random)
+      : k_(k) {
     const ScratchArray<std::int64_t> order(exec, x.rows);
-    random_permutation(exec, {seed, k_sample_stream}, order.span());
-    row_.assign(order.data(), order.data() + std::min(k_sample_rows, x.rows));
-    index_.resize(static_cast<std::size_t>(checked_mul(rows(), k + 1)));
-    const ScratchArray<T> query(exec, checked_mul(rows(), x.cols));
-    const ScratchArray<T> dist(exec, checked_mul(rows(), k + 1));
-    for (std::int64_t s = 0; s < rows(); ++s) std::copy_n(x.row(row(s)), x.cols, query.data() + s * x.cols);
-    knn_query<T>(exec, metric, {query.data(), rows(), x.cols}, x, k + 1, {index_.data(), rows(), k + 1},
-                 {dist.data(), rows(), k + 1});
+    random_permutation(exec, random, order.span());
+    row_.assign(order.data(), order.data() + std::min(rows, x.rows));
+    const std::int64_t m = std::ssize(row_);
+    index_.resize(static_cast<std::size_t>(checked_mul(m, k + 1)));
+    dist_.resize(index_.size());
+    const ScratchArray<T> query(exec, checked_mul(m, x.cols));
+    for (std::int64_t s = 0; s < m; ++s) std::copy_n(x.row(row(s)), x.cols, query.data() + s * x.cols);
+    knn_query<T>(exec, metric, {query.data(), m, x.cols}, x, k + 1, {index_.data(), m, k + 1},
+                 {dist_.data(), m, k + 1});
   }
+
+  std::int64_t rows() const { return std::ssize(row_); }
+  std::int64_t row(std::int64_t s) const { return row_[static_cast<std::size_t>(s)]; }
+  // The row itself is at distance 0: the k-th of the others is the (k + 1)-th of all.
+  T farthest(std::int64_t s) const { return dist_[static_cast<std::size_t>(s * (k_ + 1) + k_)]; }
 
   // The nearest clusters that hold a share `recall` of all neighbours, and more than k items; 0 where they
   // hold more than a third of all items.   z (N, D) by cluster   place (N)
@@ -102,12 +109,10 @@ class Sample {
   }
 
  private:
-  std::int64_t rows() const { return std::ssize(row_); }
-  std::int64_t row(std::int64_t s) const { return row_[static_cast<std::size_t>(s)]; }
-
   std::int64_t k_;
   std::vector<std::int64_t> row_;
   std::vector<std::int32_t> index_;  // (rows, k + 1), the row itself among them
+  std::vector<T> dist_;
 };
 
 // Moves row order[i] of z to place i, for all i, cycle by cycle.
@@ -197,8 +202,7 @@ class Wave {
       const std::int64_t end = std::min(last, clusters_.begin(c + 1) - wave);
       std::iota(visitor, visitor + (end - i), i);
       visit(c, visitor, end - i);
-      for (; i < end; ++i)
-        if (candidates.count[i] > candidates.k) tighten<I>(candidates, i, false);
+      for (; i < end; ++i) tighten_loose<I>(candidates, i);
     }
     sort_visitors(wave, first, last, begin, visitor);
     for (std::int64_t c = 0; c < clusters_.count(); ++c)
@@ -221,7 +225,7 @@ class Wave {
     const float of_products = static_cast<float>(z_.cols + 32) * 0x1p-18f, of_z = 0x1p-36f;
     for (std::int64_t i = first, own = clusters_.of(wave + first); i < last; ++i) {
       while (clusters_.begin(own + 1) <= wave + i) ++own;
-      if (candidates.count[i] > candidates.k) tighten<I>(candidates, i, false);
+      tighten_loose<I>(candidates, i);
       float to_centre = 0, to_origin = 0;
       for (std::int64_t k = 0; k < z_.cols; ++k) {
         const float x = z_(wave + i, k), d = x - clusters_.centres()(own, k);
@@ -242,16 +246,10 @@ class Wave {
       for (std::int64_t i = first, own = clusters_.of(wave + first); i < last; ++i) {
         while (clusters_.begin(own + 1) <= wave + i) ++own;
         for (std::int64_t v = i * visits_; v < (i + 1) * visits_; ++v)
-          if (visit_[v] != own) f(i, begin[visit_[v]]);
+          if (visit_[v] != own) f(visit_[v], i);
       }
     };
-    std::fill_n(begin, count + 1, 0);
-    for_visits([](std::int64_t, std::int64_t& n) { ++n; });
-    std::int64_t sum = 0;
-    for (std::int64_t c = 0; c < count; ++c) sum += std::exchange(begin[c], sum);
-    for_visits([&](std::int64_t i, std::int64_t& at) { visitor[at++] = i; });
-    std::copy_backward(begin, begin + count, begin + count + 1);
-    begin[0] = 0;
+    counting_sort(begin, count, visitor, for_visits);
   }
 
   const Exec& exec_;
@@ -354,7 +352,7 @@ KnnApproximateWork search_approximately(const Exec& exec, Metric metric, In<T> x
       scale.usable,
       "knn_approximate: x has values that are not finite, or too large or too small for float32; rescale "
       "them, or use knn");
-  const Sample<T> sample(exec, metric, x, k, options.seed);
+  const Sample<T> sample(exec, metric, x, k, k_sample_rows, {options.seed, k_sample_stream});
   return search_clusters<T>(exec, search, scale, sample, options);
 }
 
@@ -404,27 +402,17 @@ KnnApproximateWork knn_approximate(const Exec& exec, Metric metric, In<T> x, std
 template <class T>
 double knn_recall(const Exec& exec, Metric metric, In<T> x, In<T> dist, std::int64_t samples,
                   std::uint64_t seed) {
-  const std::int64_t n = x.rows, k = dist.cols, m = std::min(samples, n);
+  const std::int64_t n = x.rows, k = dist.cols;
   FLATLAND_CHECK(dist.rows == n, "knn_recall: dist is ", dist, " but x is ", x, "; a row an item is wanted");
   FLATLAND_CHECK(samples >= 1, "knn_recall: ", samples, " samples; at least 1 is needed");
   if (k == 0 || n == 0) return 1;
-  std::vector<std::int64_t> order(static_cast<std::size_t>(n));
-  random_permutation(exec, {seed, 0}, order);
-  std::vector<T> query(static_cast<std::size_t>(m * x.cols));
-  for (std::int64_t s = 0; s < m; ++s)
-    std::copy_n(x.row(order[static_cast<std::size_t>(s)]), x.cols, query.data() + s * x.cols);
-  std::vector<std::int32_t> index(static_cast<std::size_t>(m * (k + 1)));
-  std::vector<T> nearest(index.size());
-  knn_query<T>(exec, metric, {query.data(), m, x.cols}, x, k + 1, {index.data(), m, k + 1},
-               {nearest.data(), m, k + 1});
-  // The row itself is at distance 0: the k-th of the others is the (k + 1)-th of all.
+  const Sample<T> sample(exec, metric, x, k, samples, {seed, k_recall_stream});
   std::int64_t found = 0;
-  for (std::int64_t s = 0; s < m; ++s) {
-    const T* own = dist.row(order[static_cast<std::size_t>(s)]);
-    found += std::count_if(own, own + k,
-                           [&](T d) { return d <= nearest[static_cast<std::size_t>(s * (k + 1) + k)]; });
+  for (std::int64_t s = 0; s < sample.rows(); ++s) {
+    const T* own = dist.row(sample.row(s));
+    found += std::count_if(own, own + k, [&](T d) { return d <= sample.farthest(s); });
   }
-  return static_cast<double>(found) / static_cast<double>(m * k);
+  return static_cast<double>(found) / static_cast<double>(sample.rows() * k);
 }
 
 #define FLATLAND_INSTANTIATE(T)                                                                       \

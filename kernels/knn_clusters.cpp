@@ -18,13 +18,9 @@ constexpr std::int64_t k_chunk = 256;  // centres that are packed together
 // Rows 0, ..., n - 1 by cluster: those of cluster c are order[begin[c]], ..., ascending.
 void sort_by_cluster(const std::int32_t* cluster, std::int64_t n, std::int64_t count, std::int64_t* begin,
                      std::int32_t* order) {
-  std::fill_n(begin, count + 1, 0);
-  for (std::int64_t i = 0; i < n; ++i) ++begin[cluster[i]];
-  std::int64_t at = 0;
-  for (std::int64_t c = 0; c < count; ++c) at += std::exchange(begin[c], at);
-  for (std::int64_t i = 0; i < n; ++i) order[begin[cluster[i]]++] = static_cast<std::int32_t>(i);
-  std::copy_backward(begin, begin + count, begin + count + 1);
-  begin[0] = 0;
+  counting_sort(begin, count, order, [&](auto f) {
+    for (std::int64_t i = 0; i < n; ++i) f(cluster[i], static_cast<std::int32_t>(i));
+  });
 }
 
 // The k nearest candidates of a row, in no order.   room (capacity)
@@ -63,7 +59,7 @@ void nearest_centres(const Exec& exec, MatView<const float> rows, MatView<const 
         offer_items<isa>(candidates, c, {rows.row(first), n, d, rows.ld}, row.data(), n, -1,
                          rooms.data() + thread * room);
       for (std::int64_t i = 0; i < n; ++i) {
-        if (candidates.count[i] > candidates.k) tighten<isa>(candidates, i, false);
+        tighten_loose<isa>(candidates, i);
         take_nearest(candidates, i, found.data() + thread * candidates.capacity, index.row(first + i));
       }
     });

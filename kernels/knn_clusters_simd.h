@@ -7,9 +7,24 @@
 #include <flatland/kernels/random.h>
 #include <flatland/kernels/view.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <utility>
 
 namespace flatland::kernels {
+
+// Sorts items by group, stably: those of group g come to sorted[begin[g]], ..., sorted[begin[g + 1] - 1].
+// for_items(f) calls f(group, item) for each item in order, twice.   begin (groups + 1)
+template <class Item, class F>
+void counting_sort(std::int64_t* begin, std::int64_t groups, Item* sorted, const F& for_items) {
+  std::fill_n(begin, groups + 1, 0);
+  for_items([&](std::int64_t group, Item) { ++begin[group]; });
+  std::int64_t sum = 0;
+  for (std::int64_t g = 0; g < groups; ++g) sum += std::exchange(begin[g], sum);
+  for_items([&](std::int64_t group, Item item) { sorted[begin[group]++] = item; });
+  std::copy_backward(begin, begin + groups, begin + groups + 1);
+  begin[0] = 0;
+}
 
 // The rows of z (N, D) by the nearest of some centres: means of rows, after a few rounds of Lloyd's algorithm
 // on a sample. A cluster of far more rows than others has is cut into several of one centre, so that no

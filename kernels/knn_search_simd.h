@@ -102,6 +102,12 @@ class CandidateStore {
   std::int64_t k_;
 };
 
+// Tightens a row of more candidates than that would leave of different ones.
+template <Isa I>
+void tighten_loose(const Candidates& c, std::int64_t row) {
+  if (c.count[row] > c.k + candidate_spare(c)) tighten<I>(c, row, false);
+}
+
 // Orders the candidates of n rows by their exact keys and writes them, but for rows that gave up. Row and
 // item i of the candidates are row_at(i) and item_at(i) of the search.
 template <Isa I, class T, class RowAt, class ItemAt>
@@ -117,7 +123,7 @@ void rank_candidates(const Exec& exec, const KnnSearch<T>& search, const Candida
     Neighbor* found = rooms.data() + thread * 2 * capacity;
     for (std::int64_t i = task * block; i < std::min(n, (task + 1) * block); ++i) {
       if (candidates.threshold[i] == -k_no_limit) continue;
-      if (candidates.count[i] > search.k) tighten<I>(candidates, i, false);
+      tighten_loose<I>(candidates, i);
       const std::int64_t count = candidates.count[i];
       std::int32_t* items = candidates.index + i * capacity;
       for (std::int64_t j = 0; j < count; ++j) items[j] = item_at(items[j]);

@@ -351,7 +351,7 @@ void tighten(const Candidates& c, std::int64_t row, bool may_give_up) {
     lower[i] = k_infinity;
     index[i] = 0;
   }
-  const float limit = select_limit<I>(lower, padded, c.k, (c.capacity - c.k) / 16);
+  const float limit = select_limit<I>(lower, padded, c.k, candidate_spare(c));
   if (c.own_norm == nullptr) {
     c.count[row] = static_cast<std::int32_t>(keep_nearest<I>(c, lower, index, padded, limit));
     c.threshold[row] = limit < c.threshold[row] ? limit : c.threshold[row];

@@ -58,6 +58,11 @@ struct Candidates {
 };
 inline constexpr std::int64_t k_candidate_pad = 64;
 
+// More than k that a row keeps when it is tightened, where they differ.
+constexpr std::int64_t candidate_spare(const Candidates& c) {
+  return (c.capacity - c.k) / 16;
+}
+
 // Lowers the threshold of a row with at least k candidates and drops those past it: at least k remain.
 template <Isa I>
 void tighten(const Candidates& candidates, std::int64_t row, bool may_give_up);
